@@ -1,0 +1,3 @@
+"""alipayhk-notifier: receives AlipayHK payment notifications."""
+
+__version__ = "0.1.0"
