@@ -1,0 +1,320 @@
+"""
+Orders: a pure fold over evidence (design, section 5).
+
+No clock, no I/O, no settings: time and the channel's policy come with the evidence. `decide` says what one piece of evidence
+changes, `derive` what a set of facts amounts to (contract, section 6).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+
+from notifier.errors import Reason, Unusable
+from notifier.evidence import Evidence
+from notifier.facts import (
+    FACTS_MAX,
+    Closed,
+    Facts,
+    Final,
+    Paid,
+    Refund,
+    RefundTold,
+    Registered,
+    Released,
+    Status,
+    Waiting,
+    add,
+    stated_by,
+)
+from notifier.statement import ReleaseStatement, Statement
+
+LATE = timedelta(hours=25)
+"""AlipayHK sends eight times within 24 h 22 m; what is first seen after 25 h was held up somewhere."""
+
+
+class Payment(msgspec.Struct, frozen=True):
+    """The money of one trade; `held` says why it does not count."""
+
+    trade_no: str
+    amount: int
+    currency: str
+    at: datetime
+    held: Reason | None
+
+
+class RefundEntry(msgspec.Struct, frozen=True):
+    """One refund by its number; `status` is `done` or `failed`, `amount` None while nobody has told it."""
+
+    refund: str
+    amount: int | None
+    at: datetime
+    status: str
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What facts amount to. Amounts are minor units of `currency`."""
+
+    status: Status
+    is_final: bool
+    currency: str
+    amount: int | None
+    paid: int
+    refunded: int
+    trade_no: str | None
+    paid_at: datetime | None
+    closed_at: datetime | None
+    wallet: str | None
+    payment: str | None
+    metadata: dict[str, str]
+    payments: tuple[Payment, ...]
+    refunds: tuple[RefundEntry, ...]
+    flags: tuple[str, ...]
+
+
+class Known(NamedTuple):
+    """What is known of an order before the next evidence: its version, its facts, and what they amounted to."""
+
+    version: int
+    facts: Facts
+    summary: Summary
+
+
+class Changed(NamedTuple):
+    """The evidence added facts: one record, one version higher. `held` sends the evidence to quarantine as well."""
+
+    version: int
+    facts: Facts
+    summary: Summary
+    event_type: str
+    flags_added: tuple[str, ...]
+    late: bool
+    reason: str | None
+    held: Reason | None
+
+
+class Unchanged(NamedTuple):
+    """The evidence states nothing new."""
+
+
+class SetAside(NamedTuple):
+    """The evidence is genuine and cannot be applied; the order is untouched."""
+
+    reason: Reason
+
+
+Decision = Changed | Unchanged | SetAside
+
+
+def decide(known: Known | None, statement: Statement, evidence: Evidence) -> Decision:
+    """
+    Say what one piece of evidence changes about an order.
+
+    Facts are only ever added, each under its own identity, so no order of arrival needs a rule of its own: what the facts amount
+    to is `derive`'s to say.
+    """
+    before = known.facts if known else ()
+    try:
+        stated = stated_by(statement, evidence.policy)
+    except Unusable as unusable:
+        return SetAside(unusable.reason)
+    if known and known.summary.paid:
+        # a registration that is read after money was counted holds nothing; it only flags
+        stated = [
+            msgspec.structs.replace(fact, binds=False) if isinstance(fact, Registered) else fact for fact in stated
+        ]
+    facts = add(before, stated)
+    if facts is before:
+        return Unchanged()
+    if len(facts) > FACTS_MAX:
+        return SetAside(Reason.TOO_MANY_FACTS)
+
+    summary = derive(facts, evidence.policy.currency)
+    flags_before = known.summary.flags if known else ()
+    paid_trades = {fact.trade_no for fact in facts if isinstance(fact, Paid) and fact not in before}
+    return Changed(
+        version=known.version + 1 if known else 1,
+        facts=facts,
+        summary=summary,
+        event_type=_weightiest_change(known.summary if known else None, summary),
+        flags_added=tuple(flag for flag in summary.flags if flag not in flags_before),
+        late=evidence.received_at - statement.made_at > LATE,
+        reason=statement.reason if isinstance(statement, ReleaseStatement) else None,
+        held=next(
+            (payment.held for payment in summary.payments if payment.trade_no in paid_trades and payment.held), None
+        ),
+    )
+
+
+def _weightiest_change(before: Summary | None, after: Summary) -> str:
+    """The type of the event: the weightiest thing that changed (contract, section 6)."""
+    if before is None or before.status != after.status:
+        if before and before.status == "refunded" and after.status == "paid":
+            return "order.flagged"  # an order has at most one order.paid
+        return f"order.{after.status}"
+    if after.is_final and not before.is_final:
+        return "order.finalized"
+    told = {(refund.refund, refund.status) for refund in before.refunds}
+    news = {refund.status for refund in after.refunds if (refund.refund, refund.status) not in told}
+    if after.refunded > before.refunded or "done" in news:
+        return "order.refunded"
+    if "failed" in news:
+        return "order.refund_failed"
+    if set(after.flags) - set(before.flags):
+        return "order.flagged"
+    return "order.noted"
+
+
+def derive(facts: Facts, channel_currency: str) -> Summary:
+    """
+    Status, money and flags of an order, from nothing but its facts.
+
+    Args:
+        facts: at least one.
+        channel_currency: what an order is counted in whose facts name no channel's currency (a lone refund).
+    """
+    registered = next((fact for fact in facts if isinstance(fact, Registered)), None)
+    paid_facts = [fact for fact in facts if isinstance(fact, Paid)]
+    closed_facts = [fact for fact in facts if isinstance(fact, Closed)]
+    told = [fact for fact in facts if isinstance(fact, RefundTold)]
+    opened = [fact for fact in facts if isinstance(fact, Waiting | Closed)]
+
+    payments = _payments(paid_facts, registered, {fact.trade_no for fact in facts if isinstance(fact, Released)})
+    counted = [payment for payment in payments if payment.held is None]
+    refunds = _refunds([fact for fact in facts if isinstance(fact, Refund)])
+    done = [refund for refund in refunds if refund.entry.status == "done"]
+
+    notified = [fact.amount for fact in opened if fact.amount is not None and fact.currency == fact.channel_currency]
+    paid = sum(payment.amount for payment in counted)
+    amount = _amount(registered, counted, payments, notified)
+    told_trades = {fact.trade_no for fact in told} | {refund.trade_no for refund in done}
+    undone = {fact.trade_no for fact in closed_facts if fact.trade_no in told_trades or None in told_trades}
+    refunded = _refunded(counted, done, undone)
+
+    flags = {
+        "amount_mismatch": any(payment.held is Reason.AMOUNT_MISMATCH for payment in payments)
+        or any(named != amount for named in notified)
+        or any(payment.amount != amount for payment in counted)
+        or len({(fact.trade_no, fact.currency, fact.amount) for fact in paid_facts})
+        > len({(fact.trade_no, fact.currency) for fact in paid_facts})
+        or any(refund.is_contradicted for refund in refunds),
+        "currency_mismatch": any(fact.currency != _expected_currency(fact, registered) for fact in paid_facts),
+        "unregistered": any(payment.held is Reason.UNREGISTERED for payment in payments),
+        "paid_twice": len(counted) > 1,
+        "paid_and_closed": bool(counted) and any(fact.trade_no not in undone for fact in closed_facts),
+        "refund_exceeds_payment": bool(counted) and sum(refund.entry.amount or 0 for refund in done) > paid,
+        "refund_without_payment": bool(done or told) and not counted,
+        "refund_amount_unknown": any(refund.entry.amount is None for refund in done)
+        or any(not fact.with_close for fact in told),
+    }
+    first = counted[0] if counted else None
+    return Summary(
+        status=_status(
+            facts, has_counted=bool(counted), has_closed=bool(closed_facts), is_refunded=0 < paid <= refunded
+        ),
+        is_final=any(isinstance(fact, Final | Closed) for fact in facts),
+        currency=_currency(facts, registered, channel_currency),
+        amount=amount,
+        paid=paid,
+        refunded=refunded,
+        trade_no=first.trade_no if first else None,
+        paid_at=first.at if first else None,
+        closed_at=closed_facts[0].at if closed_facts else None,
+        wallet=registered.wallet if registered else None,
+        payment=registered.payment if registered else None,
+        metadata=registered.metadata if registered else {},
+        payments=payments,
+        refunds=tuple(refund.entry for refund in refunds),
+        flags=tuple(sorted(flag for flag, is_raised in flags.items() if is_raised)),
+    )
+
+
+def _status(facts: Facts, *, has_counted: bool, has_closed: bool, is_refunded: bool) -> Status:
+    if has_counted:
+        return "refunded" if is_refunded else "paid"
+    if has_closed:
+        return "closed"
+    return "registered" if all(isinstance(fact, Registered) for fact in facts) else "pending"
+
+
+def _currency(facts: Facts, registered: Registered | None, fallback: str) -> str:
+    if registered:
+        return registered.currency
+    return next((fact.channel_currency for fact in facts if isinstance(fact, Waiting | Paid | Closed)), fallback)
+
+
+def _expected_currency(fact: Paid, registered: Registered | None) -> str:
+    return registered.currency if registered and registered.binds else fact.channel_currency
+
+
+def _payments(facts: list[Paid], registered: Registered | None, released: set[str]) -> tuple[Payment, ...]:
+    """One payment a trade: counted if anything told of it may count, and then the smaller of what was told."""
+    by_trade: defaultdict[str, list[Paid]] = defaultdict(list)
+    for fact in facts:
+        by_trade[fact.trade_no].append(fact)
+    payments = []
+    for trade_no, tellings in sorted(by_trade.items()):
+        eligible = [fact for fact in tellings if fact.currency == _expected_currency(fact, registered)]
+        held = _held(eligible, registered, is_released=trade_no in released)
+        smallest = min(eligible or tellings, key=lambda fact: fact.amount)
+        payments.append(Payment(trade_no, smallest.amount, smallest.currency, tellings[0].at, held))
+    return tuple(payments)
+
+
+def _held(eligible: list[Paid], registered: Registered | None, *, is_released: bool) -> Reason | None:
+    """Why a trade's payment does not count; a currency cannot be released, the rest can."""
+    if not eligible:
+        return Reason.CURRENCY_MISMATCH
+    if is_released:
+        return None
+    if registered is None:
+        return Reason.UNREGISTERED if all(fact.registered_only for fact in eligible) else None
+    if registered.binds and all(fact.amount != registered.amount for fact in eligible):
+        return Reason.AMOUNT_MISMATCH
+    return None
+
+
+def _amount(
+    registered: Registered | None, counted: list[Payment], payments: tuple[Payment, ...], notified: list[int]
+) -> int | None:
+    """What the order costs: the registered, else what the first counted payment paid, else the smallest notified."""
+    if registered:
+        return registered.amount
+    if counted:
+        return counted[0].amount
+    held = [payment.amount for payment in payments if payment.held is not Reason.CURRENCY_MISMATCH]
+    return min((*notified, *held), default=None)
+
+
+class _RefundState(NamedTuple):
+    entry: RefundEntry
+    trade_no: str | None
+    is_contradicted: bool
+
+
+def _refunds(facts: list[Refund]) -> list[_RefundState]:
+    """One refund a number: done wins over failed, the larger of two amounts counts."""
+    by_number: defaultdict[str, list[Refund]] = defaultdict(list)
+    for fact in facts:
+        by_number[fact.refund].append(fact)
+    refunds = []
+    for number, tellings in sorted(by_number.items()):
+        done = [fact for fact in tellings if fact.is_done]
+        amounts = {fact.amount for fact in done or tellings if fact.amount is not None}
+        entry = RefundEntry(number, max(amounts, default=None), tellings[0].at, "done" if done else "failed")
+        trade_no = next((fact.trade_no for fact in tellings if fact.trade_no), None)
+        refunds.append(_RefundState(entry, trade_no, is_contradicted=bool(done) and len(amounts) > 1))
+    return refunds
+
+
+def _refunded(counted: list[Payment], done: list[_RefundState], undone: set[str]) -> int:
+    """The known refunds; a trade that was closed with a refund is refunded in whole, whatever its parts were."""
+    known: defaultdict[str | None, int] = defaultdict(int)
+    for refund in done:
+        known[refund.trade_no] += refund.entry.amount or 0
+    whole = {payment.trade_no: payment.amount for payment in counted if payment.trade_no in undone}
+    apart = sum(amount for trade_no, amount in known.items() if trade_no not in whole)
+    return apart + sum(max(amount, known[trade_no]) for trade_no, amount in whole.items())
