@@ -1,0 +1,339 @@
+"""
+The only file that calls strangers.
+
+A destination may be slow, hostile or misled; whatever it does becomes an `Answer`, never an exception, and costs at most its
+deadline and 64 KiB. Where it leads is judged at the moment of connecting, on the very address that is connected to: a check of
+the name beforehand would be a check of another answer (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from ipaddress import ip_address
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from notifier.addresses import Address, Network, is_allowed, literal, unmapped
+
+BODY_BYTES_MAX = 64 * 1024
+"""Of an answer's body no more than this is read. Nothing in it is used: it is read so that the connection can be used again."""
+
+_IDLE_S = 4.0
+"""An idle connection is closed before the destination does it (Node's default is 5 s): a POST must not run into that."""
+
+_LOOKUPS_MAX = 64
+"""Names being looked up at one moment; one whose server hangs holds a thread for as long as the system's resolver waits."""
+
+
+class Fault(StrEnum):
+    """Why there is no complete answer. The values stand in the deliveries log and in log lines."""
+
+    TIMEOUT = "timeout"
+    """Not finished within the deadline."""
+    REFUSED = "refused"
+    """Nobody listens there."""
+    RESET = "reset"
+    """The connection ended before the answer did; whether the event was taken is unknown."""
+    UNREACHABLE = "unreachable"
+    """No way to that address."""
+    DNS = "dns"
+    """The name has no address, or its servers do not say."""
+    TLS = "tls"
+    """No handshake, or a certificate that is not trusted."""
+    ADDRESS_FORBIDDEN = "address_forbidden"
+    """It leads to an address that is not to be called, or to one of our own listeners. No packet was sent."""
+    PROTOCOL = "protocol"
+    """What came is not HTTP."""
+    URL = "url"
+    """The URL cannot be called at all."""
+    EXHAUSTED = "exhausted"
+    """Ours, not the destination's: no sockets or ports are left on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How one POST ended. Both a status and an error: the head of the answer came, its end did not."""
+
+    status_code: int | None
+    error: Fault | None
+    duration_ms: float
+    """From the start of the connect to the end of the answer."""
+    retry_after: str | None = None
+    """As the destination wrote it; `backoff.retry_after_s` reads it."""
+
+    @property
+    def is_accepted(self) -> bool:
+        """Any 2xx that came to its end. A body beyond the bound is no fault: its head had said yes."""
+        return self.error is None and self.status_code is not None and 200 <= self.status_code <= 299
+
+
+Lookup = Callable[[str], Awaitable[Sequence[Address]]]
+"""Asks for the addresses of a name. Raises OSError (`socket.gaierror`) if there are none."""
+
+
+class Client:
+    """
+    Calls endpoints. An async context manager; one for a process, since it holds the connections that are used again.
+
+    `allow_networks`: addresses outside the public internet that may be called. `forbidden`: our own listeners as (host, port),
+    not called even where `allow_networks` has them; a host that is unspecified (0.0.0.0) or a name stands for each address of
+    this machine. `connections_max`: at least what the callers do at once, else they wait for each other inside the deadline;
+    `connections_per_host_max`: 0 for no bound but that one.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow_networks: Iterable[Network] = (),
+        forbidden: Collection[tuple[str, int]] = (),
+        connections_max: int = 500,
+        connections_per_host_max: int = 0,
+        lookup: Lookup | None = None,
+    ) -> None:
+        self._gate = _Gate(tuple(allow_networks), forbidden)
+        self._connections_max = connections_max
+        self._connections_per_host_max = connections_per_host_max
+        self._lookup = lookup
+        self._threads: ThreadPoolExecutor | None = None
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open; nothing is connected yet."""
+        lookup = self._lookup
+        if lookup is None:
+            # Threads of its own: names that hang must not take those of the loop's other work.
+            self._threads = ThreadPoolExecutor(_LOOKUPS_MAX, thread_name_prefix="lookup")
+            lookup = _system_lookup(self._threads)
+        connector = aiohttp.TCPConnector(
+            resolver=_JudgingResolver(lookup, self._gate),
+            socket_factory=self._gate.open_socket,
+            # Lookups of one name that are under way are shared, and an answer (already judged) serves this long.
+            use_dns_cache=True,
+            ttl_dns_cache=10,
+            limit=self._connections_max,
+            limit_per_host=self._connections_per_host_max,
+            keepalive_timeout=_IDLE_S,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            # One deadline, around all of it, is set by `post`; aiohttp's own would be second ones.
+            timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
+            skip_auto_headers=("Accept", "Accept-Encoding"),
+            read_bufsize=BODY_BYTES_MAX,
+            max_line_size=8190,
+            max_field_size=8190,
+        )
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the connections that are idle."""
+        if self._session is not None:
+            await self._session.close()
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def post(
+        self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float, tls: ssl.SSLContext | None = None
+    ) -> Answer:
+        """
+        POST once; `timeout_s` is over connect, headers and body together.
+
+        Redirects are not followed: the URL is what was signed for and judged. `tls` is whom to trust (`trusting`); None: the
+        system's authorities. Cancellation passes through.
+        """
+        assert self._session is not None, "the client is open"
+        clock = self._session.loop.time
+        started = clock()
+        status: int | None = None
+        retry_after: str | None = None
+        error: Fault | None = None
+        try:
+            async with (
+                asyncio.timeout(timeout_s),
+                self._session.post(url, data=body, headers=headers, allow_redirects=False, ssl=tls or True) as response,
+            ):
+                status = response.status
+                retry_after = response.headers.get("Retry-After")
+                await _read_bounded(response)
+        except TimeoutError:
+            error = Fault.TIMEOUT
+        except (aiohttp.ClientError, OSError) as exc:
+            error = _fault(exc)
+        return Answer(status, error, (clock() - started) * 1000.0, retry_after)
+
+
+async def _read_bounded(response: aiohttp.ClientResponse) -> None:
+    """Read the body to its end, or to the bound; then the connection is closed instead of used again."""
+    size = 0
+    while chunk := await response.content.readany():
+        size += len(chunk)
+        if size > BODY_BYTES_MAX:
+            response.close()
+            return
+
+
+@cache
+def trusting(ca_file: Path) -> ssl.SSLContext:
+    """
+    TLS that trusts the authorities of one file alone. Kept: connections are shared by those who share it.
+
+    Raises:
+        OSError: the file cannot be read, or (`ssl.SSLError`) holds no certificate.
+    """
+    return ssl.create_default_context(cafile=ca_file)
+
+
+class _Forbidden(OSError):
+    """An address that is not to be called. An OSError, since it travels through the HTTP library's connecting."""
+
+
+class _Gate:
+    """Judges each address on which a connection would be made."""
+
+    def __init__(self, allow_networks: tuple[Network, ...], forbidden: Collection[tuple[str, int]]) -> None:
+        self._allow_networks = allow_networks
+        self._forbidden: set[tuple[Address, int]] = set()
+        self._ports_everywhere: set[int] = set()
+        for host, port in forbidden:
+            ip = literal(host)
+            if ip is None or ip.is_unspecified:
+                self._ports_everywhere.add(port)
+            else:
+                self._forbidden.add((unmapped(ip), port))
+
+    def judge(self, ip: Address, port: int) -> None:
+        """Raises `_Forbidden` if this address, or this port on it, is not to be called."""
+        if not is_allowed(ip, self._allow_networks):
+            raise _Forbidden("address is not allowed")
+        ip = unmapped(ip)
+        if (ip, port) in self._forbidden or (port in self._ports_everywhere and _is_own(ip)):
+            raise _Forbidden("address is our own listener")
+
+    def open_socket(
+        self, addr_info: tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
+    ) -> socket.socket:
+        """
+        Make the socket for one connect, if its address may be called.
+
+        The last gate, behind the resolver's: it sees what is connected to, whoever found it; literal addresses, for which no
+        resolver is asked, among them.
+        """
+        family, kind, protocol, _, sockaddr = addr_info
+        self.judge(ip_address(str(sockaddr[0])), int(str(sockaddr[1])))
+        return socket.socket(family, kind, protocol)
+
+
+def _is_own(ip: Address) -> bool:
+    """Whether an address is this machine's: what goes to it would come from it. Asks the routing table; sends nothing."""
+    if ip.is_loopback or ip.is_unspecified:
+        return True
+    family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((str(ip), 9))
+            return ip_address(probe.getsockname()[0]) == ip
+    except OSError:
+        return False
+
+
+class _JudgingResolver(AbstractResolver):
+    """Gives the addresses of a name if every one of them may be called, else none: which one is tried is not ours to choose."""
+
+    def __init__(self, lookup: Lookup, gate: _Gate) -> None:
+        self._lookup = lookup
+        self._gate = gate
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        addresses = await self._lookup(host)
+        for ip in addresses:
+            self._gate.judge(ip, port)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(ip),
+                port=port,
+                family=socket.AF_INET if ip.version == 4 else socket.AF_INET6,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for ip in addresses
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held here."""
+
+
+def _system_lookup(threads: ThreadPoolExecutor) -> Lookup:
+    """The system's resolver, as all other programs of the machine use it."""
+
+    def ask(host: str) -> list[Address]:
+        # AI_ADDRCONFIG: no addresses of a family that this machine does not speak.
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        return [_address(sockaddr) for *_, sockaddr in found]
+
+    async def lookup(host: str) -> Sequence[Address]:
+        return await asyncio.get_running_loop().run_in_executor(threads, ask, host)
+
+    return lookup
+
+
+def _address(sockaddr: tuple[object, ...]) -> Address:
+    """The address of a socket address; the zone of IPv6 (its fourth item) stays part of it."""
+    bare = str(sockaddr[0]).partition("%")[0]
+    has_zone = len(sockaddr) == 4 and sockaddr[3] != 0
+    return ip_address(f"{bare}%{sockaddr[3]}" if has_zone else bare)
+
+
+_ERRNOS = {
+    errno.ECONNREFUSED: Fault.REFUSED,
+    errno.ECONNRESET: Fault.RESET,
+    errno.ECONNABORTED: Fault.RESET,
+    errno.EPIPE: Fault.RESET,
+    errno.ETIMEDOUT: Fault.TIMEOUT,
+    errno.EMFILE: Fault.EXHAUSTED,
+    errno.ENFILE: Fault.EXHAUSTED,
+    errno.ENOBUFS: Fault.EXHAUSTED,
+    errno.ENOMEM: Fault.EXHAUSTED,
+    errno.EADDRNOTAVAIL: Fault.EXHAUSTED,
+}
+
+
+def _fault(error: aiohttp.ClientError | OSError) -> Fault:
+    """The word for what went wrong. Narrow kinds first: aiohttp's errors inherit from one another."""
+    match error:
+        case aiohttp.ClientConnectorError(os_error=_Forbidden()):
+            return Fault.ADDRESS_FORBIDDEN
+        case aiohttp.ClientConnectorDNSError():
+            return Fault.DNS
+        case aiohttp.ClientSSLError() | ssl.SSLError():
+            return Fault.TLS
+        case aiohttp.InvalidURL():
+            return Fault.URL
+        case aiohttp.ClientResponseError():
+            return Fault.PROTOCOL
+        case aiohttp.ClientConnectorError(os_error=cause):
+            return _ERRNOS.get(cause.errno or 0, Fault.UNREACHABLE)
+        case OSError(errno=int(number)):
+            return _ERRNOS.get(number, Fault.RESET)
+        case _:
+            # ServerDisconnectedError, ClientPayloadError: it stopped in the middle.
+            return Fault.RESET
