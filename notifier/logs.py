@@ -1,0 +1,273 @@
+"""
+Log lines: one JSON object a line on stdout, from the catalogue (contract, section 8).
+
+`log = get_logger()` works at the top of any module; what becomes of a line is decided when it is written, by the last
+`configure`. Before that, and in commands that never call it, lines go to stderr in words.
+
+A line is ids, counts, sizes and durations. What an exception or a library says in its own words may quote a payload, so of
+either only its type and its place in the code are written.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, MutableMapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, cast
+
+import msgspec
+import structlog
+
+from notifier import __version__
+from notifier.clock import Clock, SystemClock
+from notifier.sampling import Sampled
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["json", "console"]
+Log = structlog.typing.FilteringBoundLogger
+
+_RANK: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+_LINE_BYTES_MAX = 8192
+"""A line longer than this has its texts cut: what reads logs often drops longer lines whole."""
+_TEXT_CHARS_MAX = 256
+_OUR_PACKAGES = ("notifier.", "consumers.")
+
+_Fields = MutableMapping[str, Any]  # structlog's own type of the fields of a line
+
+
+def get_logger() -> Log:
+    """The logger of a module. It may be taken before `configure`."""
+    return cast(Log, structlog.get_logger())
+
+
+def configure(
+    *,
+    service: str,
+    instance: str,
+    format: Format = "json",  # noqa: A002 - the name of the setting
+    level: Level = "info",
+    out: BinaryIO | None = None,
+    clock: Clock | None = None,
+) -> None:
+    """
+    Say who is speaking and how; from now on lines are written to `out`, by default stdout.
+
+    Args:
+        service: which part of the project this process is: `ingress`, `orders`, `fanout`, `run`.
+        instance: tells the processes of one service apart.
+    """
+    clock = clock or SystemClock()
+    render = _json_lines(service, instance, clock) if format == "json" else _console_lines(clock)
+    _current.render, _current.rank = render, _RANK[level]
+    _current.write = structlog.BytesLogger(out or sys.stdout.buffer).msg
+    _listen_to_libraries()
+
+
+def failure(error: BaseException) -> dict[str, str]:
+    """
+    What may be told of an exception: its type, what it came from, and where it was raised. Never its message.
+
+    `error` is `Unavailable from KafkaTimeoutError`; `where` is `aiokafka.client:391 via notifier.kafka:88`: where it was raised,
+    and the last line of ours on the way there.
+    """
+    error = _leaf(error)
+    cause = error.__cause__
+    name = type(error).__name__
+    return {
+        "error": name if cause is None else f"{name} from {type(cause).__name__}",
+        "where": _where(error.__traceback__),
+    }
+
+
+def _leaf(error: BaseException) -> BaseException:
+    """A task group wraps what happened; the first thing that happened in it is what is told."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _where(traceback: TracebackType | None) -> str:
+    raised = ours = ""
+    for module, line in _steps(traceback):
+        raised = f"{module}:{line}"
+        if module.startswith(_OUR_PACKAGES):
+            ours = raised
+    return raised if ours in ("", raised) else f"{raised} via {ours}"
+
+
+def _steps(traceback: TracebackType | None) -> Iterator[tuple[str, int]]:
+    while traceback is not None:
+        yield str(traceback.tb_frame.f_globals.get("__name__", "?")), traceback.tb_lineno
+        traceback = traceback.tb_next
+
+
+# -- how a line is written -----------------------------------------------------------------------------------------------------
+
+_Render = Callable[[str, str, _Fields], bytes]
+
+
+def _json_lines(service: str, instance: str, clock: Clock) -> _Render:
+    who = _json({"service": service, "instance": instance, "version": __version__})[1:-1]
+
+    def render(level: str, event: str, fields: _Fields) -> bytes:
+        at = clock.now().astimezone(UTC).isoformat(timespec="microseconds")[:-6]
+        head = b'{"timestamp":"%bZ","level":"%b","event":%b,%b' % (at.encode(), level.encode(), _json(event), who)
+        return b"%b,%b" % (head, _json(fields)[1:]) if fields else head + b"}"
+
+    return render
+
+
+def _console_lines(clock: Clock) -> _Render:
+    def render(level: str, event: str, fields: _Fields) -> bytes:
+        at: datetime = clock.now()
+        said = " ".join(f"{name}={_printable(value)}" for name, value in fields.items())
+        return f"{at:%H:%M:%S}.{at.microsecond // 1000:03d} {level:<7} {event:<24} {said}".rstrip().encode(
+            "utf-8", "backslashreplace"
+        )
+
+    return render
+
+
+def _printable(value: object) -> str:
+    """A value as a terminal may show it: a control character in it would be obeyed."""
+    text = value if isinstance(value, str) else _json(value).decode()
+    text = text[:_TEXT_CHARS_MAX]
+    return text if text.isprintable() and " " not in text else repr(text)
+
+
+def _hook(value: object) -> str:
+    """What JSON has no word for is told by its type alone: its text could be anything."""
+    return f"<{type(value).__name__}>"
+
+
+_encode = msgspec.json.Encoder(enc_hook=_hook).encode
+
+
+def _json(value: object) -> bytes:
+    try:
+        text = _encode(value)
+    except (UnicodeEncodeError, OverflowError):  # half a surrogate pair; an integer beyond 64 bits
+        return _encode(_tamed(value))
+    return text if len(text) <= _LINE_BYTES_MAX else _encode(_tamed(value))
+
+
+def _tamed(value: object) -> object:
+    match value:
+        case str():
+            return value[:_TEXT_CHARS_MAX].encode("utf-8", "backslashreplace").decode()
+        case bool() | float() | None:
+            return value
+        case int():
+            return value if abs(value) < 2**63 else str(value)[:_TEXT_CHARS_MAX]
+        case dict():
+            return {str(_tamed(name)): _tamed(item) for name, item in list(value.items())[:64]}
+        case list() | tuple():
+            return [_tamed(item) for item in value[:64]]
+        case _:
+            return _hook(value)
+
+
+class _Current:
+    """What `configure` decides. One object that every logger reads at each line, so that a logger can be taken before it."""
+
+    __slots__ = ("rank", "render", "write")
+
+    def __init__(self) -> None:
+        self.rank: int = _RANK["info"]
+        self.render: _Render = _console_lines(SystemClock())
+        self.write: Callable[[bytes], None] = _to_stderr
+
+
+def _to_stderr(line: bytes) -> None:
+    sys.stderr.write(line.decode() + "\n")
+
+
+_current = _Current()
+
+
+def _finish(_logger: object, method: str, fields: _Fields) -> bytes:
+    """The whole of structlog's chain: one step, because steps are what a line costs."""
+    level = "error" if method in ("exception", "critical") else method
+    if _RANK[level] < _current.rank:
+        raise structlog.DropEvent
+    event = fields.pop("event")
+    if "exc_info" in fields:
+        error = fields.pop("exc_info")
+        error = error if isinstance(error, BaseException) else sys.exc_info()[1]
+        if error is not None:
+            fields.update(failure(error))
+    return _current.render(level, event, fields)
+
+
+class _Sink:
+    """Where structlog hands a finished line to. A reader that went away is no reason to stop working."""
+
+    def msg(self, line: bytes) -> None:
+        try:
+            _current.write(line)
+        except (BrokenPipeError, ValueError):  # ValueError: the stream was closed
+            return
+
+    debug = info = warning = error = critical = exception = msg
+
+
+structlog.configure(
+    processors=[_finish],
+    wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
+    logger_factory=lambda *_: _Sink(),
+    cache_logger_on_first_use=True,
+)
+
+
+# -- what libraries say --------------------------------------------------------------------------------------------------------
+
+_log = get_logger()
+
+# asyncio composes its messages from what it reports about; these openings are fixed, what follows them is not told.
+_FIXED_OPENINGS = (
+    "Task exception was never retrieved",
+    "Future exception was never retrieved",
+    "Task was destroyed but it is pending!",
+    "Exception in callback",
+    "Unclosed client session",
+    "Unclosed connection",
+    "Fatal error on transport",
+    "socket.accept() out of system resource",
+)
+
+
+class _LibraryLines(logging.Handler):
+    """Libraries' own log lines, from warning up, as `library.reported`."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._sampled = Sampled(every_s=10.0)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell where a library complained, with its message only as far as it is a fixed text."""
+        count = self._sampled.take((record.name, str(record.lineno)), record.created)
+        if count == 0:
+            return
+        fields: dict[str, object] = {"logger": record.name, "line": record.lineno, "message": _fixed_part(record)}
+        if record.exc_info and record.exc_info[1] is not None:
+            fields.update(failure(record.exc_info[1]))
+        tell = _log.error if record.levelno >= logging.ERROR else _log.warning
+        tell("library.reported", count=count, **fields)
+
+
+def _fixed_part(record: logging.LogRecord) -> str:
+    """The text as it stands in the library's code: with `%s` in it still, because what they stand for may be a payload."""
+    if record.args and isinstance(record.msg, str):
+        return record.msg[:_TEXT_CHARS_MAX]
+    said = str(record.msg)
+    return next((opening for opening in _FIXED_OPENINGS if said.startswith(opening)), "")
+
+
+def _listen_to_libraries() -> None:
+    root = logging.getLogger()
+    root.handlers = [_LibraryLines()]
+    root.setLevel(logging.WARNING)
+    # At debug level aiokafka writes keys and values of records; no setting may bring that about.
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
