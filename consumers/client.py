@@ -159,7 +159,7 @@ class Client:
         system's authorities. Cancellation passes through.
         """
         assert self._session is not None, "the client is open"
-        clock = self._session.loop.time
+        clock = asyncio.get_running_loop().time
         started = clock()
         status: int | None = None
         retry_after: str | None = None
@@ -326,7 +326,7 @@ def _fault(error: aiohttp.ClientError | OSError) -> Fault:
             return Fault.DNS
         case aiohttp.ClientSSLError() | ssl.SSLError():
             return Fault.TLS
-        case aiohttp.InvalidURL():
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return Fault.URL
         case aiohttp.ClientResponseError():
             return Fault.PROTOCOL
