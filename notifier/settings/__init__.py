@@ -1,0 +1,1 @@
+"""The parts of the settings. `notifier.config` is their front."""
