@@ -39,8 +39,8 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
     else:
         try:
             at = parsedate_to_datetime(text)
-        except ValueError:
-            return None
+        except (ValueError, OverflowError):
+            return None  # OverflowError: a year or an offset of twenty digits
         # An HTTP date is GMT; the form of asctime does not say so.
         seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()
     return min(max(seconds, RETRY_AFTER_S_MIN), RETRY_AFTER_S_MAX)

@@ -133,7 +133,7 @@ class Client:
             auto_decompress=False,
             # One deadline, around all of it, is set by `post`; aiohttp's own would be second ones.
             timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
-            skip_auto_headers=("Accept", "Accept-Encoding"),
+            headers={"Accept-Encoding": "identity"},
             read_bufsize=BODY_BYTES_MAX,
             max_line_size=8190,
             max_field_size=8190,

@@ -208,7 +208,7 @@ async def test_the_headers_are_the_callers_and_no_proxy_of_the_environment_is_as
     head = there.requests[0].lower()
     assert b"webhook-id: evt_1\r\n" in head
     assert b"user-agent: test\r\n" in head
-    assert b"accept-encoding" not in head
+    assert b"accept-encoding: identity\r\n" in head
 
 
 # --- what a destination does instead of answering ------------------------------------------------------------------------
