@@ -45,6 +45,9 @@ _FORM = re.compile(
     r"application/x-www-form-urlencoded[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(\"?)([a-z0-9_-]{1,20})\1[ \t]*;?[ \t]*)?",
     re.IGNORECASE | re.ASCII,
 )
+_ODD_FRAMING = re.compile(rb"\ntransfer-encoding:(?! ?chunked\r\n)|(?:\A|\n)[0-9a-f]{17,}[\r;]", re.IGNORECASE)
+"""Of chunked requests: blanks and leading zeros that the parser passes over but another reader before us may not."""
+
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} (/[!-~]*)[^\r\n]* HTTP/1\.[01]\r?\n")
 
 
@@ -182,9 +185,10 @@ class Connection(web.RequestHandler):
         "_arrivals",
         "_arriving",
         "_deadline",
-        "_head_bytes",
+        "_head",
         "_is_answering",
         "_is_broken",
+        "_is_chunked",
         "_is_ending",
         "_is_finishing",
         "_limits",
@@ -216,10 +220,11 @@ class Connection(web.RequestHandler):
         self._limits = limits
         self._arrivals: deque[_Arrived | Rejected] = deque()
         self._arriving: StreamReader | None = None  # the body that is on its way
-        self._head_bytes = 0  # of a head that is not yet whole
+        self._head = b""  # what came of a head that is not yet whole
         self._raw_body_bytes = 0
         self._is_broken = False  # nothing more can be read from this stream
         self._is_answering = False
+        self._is_chunked = False  # of the last request
         self._is_finishing = False  # the next answer is the last
         self._is_ending = False  # the last answer has been given
         self._wake: asyncio.Future[None] | None = None
@@ -244,6 +249,7 @@ class Connection(web.RequestHandler):
                 if self.writing_paused:
                     self._set_deadline(self._limits.write_s)
                     await self._drain_helper()
+                self._set_deadline(self._limits.head_read_s if self._head else self._limits.idle_s)
         except ConnectionResetError:
             return  # the client left in the middle of a request: nobody is there to be told
         finally:
@@ -291,11 +297,10 @@ class Connection(web.RequestHandler):
 
     async def _next_arrival(self) -> _Arrived | Rejected | None:
         """The next request, or what is wrong with the stream; None once nothing more will come."""
-        if not self._arrivals:
+        if self._buffer_paused and not self._arrivals:
             self._resume_reading_for_buffer()
-            self._set_deadline(self._limits.head_read_s if self._head_bytes else self._limits.idle_s)
         while not self._arrivals:
-            if self.transport is None or (self._is_finishing and not self._head_bytes):
+            if self.transport is None or (self._is_finishing and not self._head):
                 return None
             self._wake = self._loop.create_future()
             await self._wake
@@ -311,6 +316,7 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there: it has the time of a head to say something."""
         super().connection_made(transport)
+        self._set_deadline(self._limits.head_read_s)
         if self._listener.is_full and self.transport is not None:
             self.transport.write(on_wire(self._service.turn_away(), is_last=True))
             self._is_finishing = True
@@ -333,7 +339,7 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Feed the parser in pieces, so that each limit is seen soon after it is passed."""
         while data and not self._is_broken:
-            room = PIECE_BYTES if self._arriving is not None else self._limits.head_bytes_max - self._head_bytes
+            room = PIECE_BYTES if self._arriving is not None else self._limits.head_bytes_max - len(self._head)
             size = min(room, PIECE_BYTES)
             self._feed(data[:size])
             data = data[size:]
@@ -348,47 +354,53 @@ class Connection(web.RequestHandler):
             self._break_off(_judge_parse_error(error, piece, self._limits, self._service.is_known))
             return
         if messages:
-            self._take(messages)
+            self._take(messages, self._head + piece)
         elif self._arriving is not None:
-            self._weigh_body(self._arriving, len(piece))
+            self._weigh_body(self._arriving, piece)
         else:
-            self._weigh_head(len(piece))
+            self._weigh_head(piece)
 
-    def _take(self, messages: Sequence[tuple[RawRequestMessage, StreamReader]]) -> None:
+    def _take(self, messages: Sequence[tuple[RawRequestMessage, StreamReader]], came: bytes) -> None:
         assert self._parser is not None
+        self._is_chunked = any(message.chunked for message, _ in messages)
+        if self._is_chunked and _ODD_FRAMING.search(came):
+            self._break_off(Rejected(400, "malformed"))
+            return
         for message, body in messages:
             self._arrivals.append(_Arrived(message, body))
             self._parser.message_consumed()
         self._arriving = None if body.is_eof() else body
-        self._head_bytes = 0
+        self._head = b""
         self._raw_body_bytes = 0
         self._wake_up()
         if len(messages) >= MAX_MSG_QUEUE_SIZE:
             self._feed(b"")  # the parser stops after so many, with the rest of the piece in hand
 
-    def _weigh_body(self, body: StreamReader, size: int) -> None:
+    def _weigh_body(self, body: StreamReader, piece: bytes) -> None:
+        if self._is_chunked and _ODD_FRAMING.search(piece):
+            self._break_off(Rejected(400, "malformed"))
+            return
         if body.is_eof():
             self._arriving = None
             return
-        self._raw_body_bytes += size
+        self._raw_body_bytes += len(piece)
         if body.total_bytes > self._limits.body_bytes_max:
             self._break_off(Rejected(413, "too_large"))
         elif self._raw_body_bytes - body.total_bytes > FRAMING_BYTES_MAX:
             self._break_off(Rejected(400, "malformed"))
 
-    def _weigh_head(self, size: int) -> None:
-        is_first_piece = self._head_bytes == 0
-        self._head_bytes += size
-        if self._head_bytes >= self._limits.head_bytes_max:
+    def _weigh_head(self, piece: bytes) -> None:
+        if not self._head and not self._is_answering:
+            self._set_deadline(min(self._limits.head_read_s, self._deadline - self._loop.time()))
+        self._head += piece
+        if len(self._head) >= self._limits.head_bytes_max:
             self._break_off(Rejected(431, "headers_too_large"))
-        elif is_first_piece and not self._is_answering:
-            self._set_deadline(self._limits.head_read_s)
 
     def _break_off(self, why: Rejected) -> None:
         """Read nothing more from this stream; whoever waits for it is told why."""
         self._is_broken = True
         self._is_finishing = True
-        self._head_bytes = 0
+        self._head = b""
         if self._arriving is not None:
             self._arriving.set_exception(why)
         else:
@@ -439,7 +451,7 @@ class Connection(web.RequestHandler):
             self._start_timer()
         elif self._is_ending or self.writing_paused:
             self.transport.abort()
-        elif self._arriving is not None or self._head_bytes:
+        elif self._arriving is not None or self._head:
             self._break_off(Rejected(408, "too_slow"))
         else:
             self.finish()  # nothing was begun: an idle connection ends without a word
