@@ -45,7 +45,7 @@ _FORM = re.compile(
     r"application/x-www-form-urlencoded[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(\"?)([a-z0-9_-]{1,20})\1[ \t]*;?[ \t]*)?",
     re.IGNORECASE | re.ASCII,
 )
-_ODD_FRAMING = re.compile(rb"\ntransfer-encoding:(?! ?chunked\r\n)|(?:\A|\n)[0-9a-f]{17,}[\r;]", re.IGNORECASE)
+_ODD_FRAMING = re.compile(rb"\ntransfer-encoding:(?! ?chunked\r\n)|\n[0-9a-f]{17,}[\r;]", re.IGNORECASE)
 """Of chunked requests: blanks and leading zeros that the parser passes over but another reader before us may not."""
 
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} (/[!-~]*)[^\r\n]* HTTP/1\.[01]\r?\n")
@@ -191,6 +191,7 @@ class Connection(web.RequestHandler):
         "_is_chunked",
         "_is_ending",
         "_is_finishing",
+        "_last_byte",
         "_limits",
         "_listener",
         "_raw_body_bytes",
@@ -221,6 +222,7 @@ class Connection(web.RequestHandler):
         self._arrivals: deque[_Arrived | Rejected] = deque()
         self._arriving: StreamReader | None = None  # the body that is on its way
         self._head = b""  # what came of a head that is not yet whole
+        self._last_byte = b""  # of what was parsed before
         self._raw_body_bytes = 0
         self._is_broken = False  # nothing more can be read from this stream
         self._is_answering = False
@@ -371,15 +373,17 @@ class Connection(web.RequestHandler):
             self._parser.message_consumed()
         self._arriving = None if body.is_eof() else body
         self._head = b""
+        self._last_byte = came[-1:]
         self._raw_body_bytes = 0
         self._wake_up()
         if len(messages) >= MAX_MSG_QUEUE_SIZE:
             self._feed(b"")  # the parser stops after so many, with the rest of the piece in hand
 
     def _weigh_body(self, body: StreamReader, piece: bytes) -> None:
-        if self._is_chunked and _ODD_FRAMING.search(piece):
+        if self._is_chunked and _ODD_FRAMING.search(self._last_byte + piece):
             self._break_off(Rejected(400, "malformed"))
             return
+        self._last_byte = piece[-1:]
         if body.is_eof():
             self._arriving = None
             return
