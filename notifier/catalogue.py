@@ -1,0 +1,242 @@
+"""
+The catalogue: every event that a log line can tell, for those who watch (contract, section 8).
+
+A test holds the code to it, in both directions: a line that is not here cannot be written, and what is here is written
+somewhere. `notifier logs` prints it.
+
+Levels: info, a result (a merchant's 500 included); warning, it will mend itself; error, a person must act now. Every line also has
+`timestamp`, `level`, `event`, `service`, `instance` and `version`; `fields` names what it may have beside these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event."""
+
+    name: str
+    levels: tuple[str, ...]
+    """Mostly one; a second one where it depends, which `meaning` explains."""
+    fields: tuple[str, ...]
+    meaning: str
+    action: str
+
+    def as_json(self) -> dict[str, object]:
+        """As `notifier logs --json` prints it."""
+        return {
+            "event": self.name,
+            "level": " or ".join(self.levels),
+            "fields": list(self.fields),
+            "meaning": self.meaning,
+            "action": self.action,
+        }
+
+
+def _entry(name: str, levels: str, fields: str, meaning: str, action: str) -> Entry:
+    return Entry(name, tuple(levels.split()), tuple(fields.split()), meaning, action)
+
+
+_DOOR = (
+    _entry(
+        "notification.accepted",
+        "info",
+        "channel order evidence_id verdict body_bytes duration_ms partition trace_id",
+        "A notification was verified, is durable in the inbox, and was answered `success`. `verdict` is `usable`, or why it will be"
+        " set aside.",
+        "None.",
+    ),
+    _entry(
+        "notification.rejected",
+        "warning",
+        "channel reason status count",
+        "Requests were answered 4xx and nothing was stored. One line at once for each channel and reason, then one every 10 s;"
+        " `count` is how many a line stands for. Without `channel` no channel has the token.",
+        "A few are strangers. `signature` or `sign_type` for most of one channel: compare its keys and sign_types with AlipayHK's"
+        " portal; AlipayHK sends again for 24 hours.",
+    ),
+    _entry(
+        "notification.not_stored",
+        "error",
+        "channel order evidence_id reason body_bytes duration_ms count error where",
+        "A notification was answered 503, because it could not be made durable or judged in time. AlipayHK sends it again.",
+        "`kafka_timeout`, `kafka_full`: look at Kafka. `no_key`: every key of the channel has expired, add the new one."
+        " `notify_verify`: AlipayHK's gateway does not answer. `stopping`: none. `internal_error`: report `error` and `where`.",
+    ),
+    _entry(
+        "channel.failing",
+        "error",
+        "channel count",
+        "Every signature of this channel has failed for a while: `count` in a row, none good.",
+        "Most likely AlipayHK changed its key or ours was swapped with the merchant's own: compare `keys` with AlipayHK's portal.",
+    ),
+)
+
+_ORDERS = (
+    _entry(
+        "order.changed",
+        "info",
+        "channel order evidence_id event_id event_type status version since_received_ms topic partition offset trace_id",
+        "Evidence added to an order, and the event that says so is durable in the orders topic.",
+        "None.",
+    ),
+    _entry(
+        "evidence.repeated",
+        "info",
+        "channel order evidence_id partition offset trace_id",
+        "Evidence told nothing new: a resend, or a record read again. It has no effect.",
+        "None.",
+    ),
+    _entry(
+        "evidence.quarantined",
+        "warning",
+        "channel order evidence_id reason partition offset trace_id",
+        "Genuine evidence that could not be applied was set aside in the quarantine topic, with its reason.",
+        "Read the record in the quarantine topic. `payee_mismatch`, `amount_mismatch`, `unregistered`: ask the merchant;"
+        " the other reasons: AlipayHK sent something this version does not know.",
+    ),
+    _entry(
+        "evidence.failed",
+        "error",
+        "channel order evidence_id partition offset error where",
+        "A bug: folding this record raised an exception. It is in quarantine as `internal_error`; the partition goes on.",
+        "Report `error` and `where`. The record can be folded again once the bug is mended.",
+    ),
+)
+
+_FANOUT = (
+    _entry(
+        "delivery.attempted",
+        "info",
+        "endpoint channel order event_id version attempt outcome status_code error duration_ms retry_in_s since_received_ms"
+        " partition offset",
+        "One POST to a merchant's endpoint and what came of it: `accepted`, or `failed` with the time to the next attempt.",
+        "None: it is tried again for `give_up_after_s`. If one endpoint keeps failing, tell its owner.",
+    ),
+    _entry(
+        "delivery.exhausted",
+        "error",
+        "endpoint channel order event_id version attempt outcome status_code error",
+        "A delivery was given up after `give_up_after_s`. It is a dead letter; the later events of its order go on.",
+        "Tell the endpoint's owner; once it answers again, redrive the delivery.",
+    ),
+    _entry(
+        "endpoint.suspended",
+        "warning",
+        "endpoint reason waiting",
+        "An endpoint has not accepted anything for `suspend_after_s`, or said 410. Only probes are sent; what is for it waits.",
+        "Tell its owner. After failing it is probed and resumes by itself; after a 410 a person resumes it.",
+    ),
+    _entry(
+        "endpoint.resumed",
+        "info",
+        "endpoint reason waiting",
+        "A suspended endpoint accepted a probe or was resumed; what waited is being delivered, in order, at a rising rate.",
+        "None.",
+    ),
+)
+
+_JOBS = (
+    _entry(
+        "job.progress",
+        "info",
+        "lag oldest_age_s in_flight waiting partitions",
+        "Every 30 s from each job: how far behind it is (`lag` in records), the age of the oldest record that is not done.",
+        "Alarm when this line is missing for two minutes, or when `oldest_age_s` keeps rising: start more processes, or look for"
+        " `kafka.unavailable`, `redis.unavailable`, `partition.stuck`.",
+    ),
+    _entry(
+        "partitions.assigned",
+        "info",
+        "topic partitions",
+        "This process now works on these partitions.",
+        "None.",
+    ),
+    _entry(
+        "partitions.revoked",
+        "info",
+        "topic partitions",
+        "This process has handed these partitions back.",
+        "None. Many in a row without a deployment: processes die or are too slow; look for `service.started`.",
+    ),
+    _entry(
+        "partition.stuck",
+        "warning error",
+        "topic partition offset reason error where",
+        "One partition makes no progress and is left uncommitted; the others go on. An error where a person must act.",
+        "See `reason`. A newer state version: finish the deployment, old and new processes are mixed.",
+    ),
+    _entry(
+        "view.repaired",
+        "warning",
+        "topic partition records duration_ms reason",
+        "Redis was not where the log says (flushed, failed over, an old copy); `records` were read from the log to mend it.",
+        "None once. Often: see why Redis loses data (eviction, fail-over, restarts).",
+    ),
+)
+
+_SERVICES = (
+    _entry(
+        "kafka.unavailable",
+        "warning error",
+        "reason since_s error where",
+        "Kafka does not answer. Said once, and as an error if it lasts. Notifications are answered 503, consumers pause.",
+        "Bring Kafka back. Nothing is lost: AlipayHK sends again for 24 hours.",
+    ),
+    _entry("kafka.recovered", "info", "since_s", "Kafka answers again.", "None."),
+    _entry(
+        "redis.unavailable",
+        "warning error",
+        "reason since_s error where",
+        "Redis does not answer. Said once, and as an error if it lasts. Notifications are still accepted; consumers pause.",
+        "Bring Redis back, empty or not: what it held is read again from the logs.",
+    ),
+    _entry("redis.recovered", "info", "since_s", "Redis answers again.", "None."),
+    _entry(
+        "producer.replaced",
+        "warning",
+        "topic reason error where",
+        "A send to Kafka failed or its end is unknown, so the producer was replaced: a failed one stays broken.",
+        "None once. Often: look at Kafka's brokers and the network to them.",
+    ),
+    _entry(
+        "library.reported",
+        "warning error",
+        "count logger line message error where",
+        "A library complained. `logger` and `line` say where in it; its words are told only as far as they are a fixed text.",
+        "Read it together with the lines around it; by itself it asks for nothing.",
+    ),
+    _entry(
+        "service.started",
+        "info",
+        "public internal listen workers pid",
+        "A service is up, with the addresses it listens on.",
+        "None.",
+    ),
+    _entry(
+        "service.stopped",
+        "info",
+        "reason duration_ms",
+        "A service ended in order; nothing was left in flight.",
+        "None.",
+    ),
+    _entry(
+        "service.failed",
+        "error",
+        "reason error where",
+        "A service ends because of a fault that it cannot mend in place. Nothing was committed that is not durable.",
+        "Its supervisor starts it again. If it keeps ending, report `error` and `where`.",
+    ),
+    _entry("child.started", "info", "child pid", "A supervisor started one of its processes.", "None."),
+    _entry(
+        "child.exited",
+        "warning",
+        "child pid status retry_in_s",
+        "One of a supervisor's processes ended by itself and will be started again.",
+        "None once. Often: the lines of that process before its end say why.",
+    ),
+)
+
+CATALOGUE: tuple[Entry, ...] = (*_DOOR, *_ORDERS, *_FANOUT, *_JOBS, *_SERVICES)
