@@ -4,8 +4,9 @@ The catalogue: every event that a log line can tell, for those who watch (contra
 A test holds the code to it, in both directions: a line that is not here cannot be written, and what is here is written
 somewhere. `notifier logs` prints it.
 
-Levels: info, a result (a merchant's 500 included); warning, it will mend itself; error, a person must act now. Every line also has
-`timestamp`, `level`, `event`, `service`, `instance` and `version`; `fields` names what it may have beside these.
+Levels: info, a result (a merchant's 500 included); warning, it will mend itself; error, a person must act now. Every line also
+has `timestamp`, `level`, `event`, `service`, `instance` and `version`; `fields` names what it may have beside these. In lines
+about one version of an order `version` is that one, not the program's.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ _DOOR = (
         "notification.accepted",
         "info",
         "channel order evidence_id verdict body_bytes duration_ms partition trace_id",
-        "A notification was verified, is durable in the inbox, and was answered `success`. `verdict` is `usable`, or why it will be"
-        " set aside.",
+        "A notification was verified, is durable in the inbox, and was answered `success`. `verdict` is `usable`, or why it will"
+        " be set aside.",
         "None.",
     ),
     _entry(
@@ -70,7 +71,7 @@ _DOOR = (
         "error",
         "channel count",
         "Every signature of this channel has failed for a while: `count` in a row, none good.",
-        "Most likely AlipayHK changed its key or ours was swapped with the merchant's own: compare `keys` with AlipayHK's portal.",
+        "Most likely AlipayHK changed its key, or the merchant's own stands in its place: compare `keys` with AlipayHK's portal.",
     ),
 )
 

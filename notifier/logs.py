@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, cast
 
@@ -109,12 +109,21 @@ _Render = Callable[[str, str, _Fields], bytes]
 
 
 def _json_lines(service: str, instance: str, clock: Clock) -> _Render:
-    who = _json({"service": service, "instance": instance, "version": __version__})[1:-1]
+    who = _json({"service": service, "instance": instance})[1:-1]
+    version = _json({"version": __version__})[1:-1]
+    middles: dict[tuple[str, str], bytes] = {}  # one for each line that stands in the code
 
     def render(level: str, event: str, fields: _Fields) -> bytes:
-        at = clock.now().astimezone(UTC).isoformat(timespec="microseconds")[:-6]
-        head = b'{"timestamp":"%bZ","level":"%b","event":%b,%b' % (at.encode(), level.encode(), _json(event), who)
-        return b"%b,%b" % (head, _json(fields)[1:]) if fields else head + b"}"
+        middle = middles.get((level, event))
+        if middle is None:
+            middle = middles[level, event] = b'","level":"%b","event":%b,%b' % (level.encode(), _json(event), who)
+        at = clock.now().isoformat(timespec="microseconds").replace("+00:00", "Z")
+        head = b'{"timestamp":"' + at.encode() + middle
+        if not fields:
+            return head + b"," + version + b"}"
+        rest = _json(fields)[1:]
+        # The lines about one order have its version under this name; a name must not stand twice.
+        return head + b"," + rest if "version" in fields else head + b"," + version + b"," + rest
 
     return render
 
