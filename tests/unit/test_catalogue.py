@@ -1,0 +1,122 @@
+"""The code is held to the catalogue of log lines, and the catalogue to the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from notifier.catalogue import CATALOGUE, Entry
+
+ROOT = Path(__file__).parents[2]
+LEVELS = ("debug", "info", "warning", "error")
+ON_EVERY_LINE = {"timestamp", "level", "event", "service", "instance"}
+# Nothing under such a name belongs into a log line (S12).
+NEVER = re.compile(r"token|secret|sign(ature)?$|body$|buyer|email|phone|password|payload|headers|url$")
+ENTRIES = {entry.name: entry for entry in CATALOGUE}
+_LOGGERS = {"log", "_log"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One place in the code that writes a log line."""
+
+    place: str
+    level: str
+    event: str | None
+    fields: frozenset[str]
+    is_open: bool
+    """Whether it passes fields on whose names do not stand there (`**fields`)."""
+
+
+def _lines_in(path: Path) -> Iterator[Line]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method)) if name in _LOGGERS:
+                yield from _line(node, method, f"{path.relative_to(ROOT)}:{node.lineno}")
+            # `tell = log.error if it_lasts else log.warning`, then `tell("…")`
+            case ast.Call(func=ast.Name(id="tell")):
+                for level in ("warning", "error"):
+                    yield from _line(node, level, f"{path.relative_to(ROOT)}:{node.lineno}")
+
+
+def _line(call: ast.Call, method: str, place: str) -> Iterator[Line]:
+    level = "error" if method == "exception" else method
+    if level not in LEVELS:
+        return
+    names = {keyword.arg for keyword in call.keywords if keyword.arg is not None}
+    if "exc_info" in names or method == "exception":
+        names = names - {"exc_info"} | {"error", "where"}
+    event = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
+    yield Line(
+        place=place,
+        level=level,
+        event=event if isinstance(event, str) else None,
+        fields=frozenset(names),
+        is_open=any(keyword.arg is None for keyword in call.keywords),
+    )
+
+
+LINES = [
+    line
+    for package in ("notifier", "consumers")
+    for path in sorted((ROOT / package).rglob("*.py"))
+    for line in _lines_in(path)
+]
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: line.place)
+def test_every_line_is_in_the_catalogue(line: Line) -> None:
+    """Name, level and fields: whoever watches knows each line before it comes."""
+    assert line.event is not None, "the name of an event stands where the line is written"
+    assert line.event in ENTRIES, "add it to notifier/catalogue.py, with its meaning and what to do"
+    entry = ENTRIES[line.event]
+    assert line.level in entry.levels
+    assert line.fields <= set(entry.fields)
+
+
+def test_every_entry_is_written_somewhere() -> None:
+    """An entry that no code writes is an alarm that never comes."""
+    written = {line.event for line in LINES}
+
+    assert {name for name in ENTRIES if name not in written} == set()
+
+
+def test_every_field_of_an_entry_is_written_somewhere() -> None:
+    """A field that no line has is a promise that is not kept."""
+    given = {name: set[str]() for name in ENTRIES}
+    for line in LINES:
+        if line.event in given:
+            given[line.event] |= set(ENTRIES[line.event].fields) if line.is_open else line.fields
+
+    missing = {name: set(ENTRIES[name].fields) - fields for name, fields in given.items()}
+
+    assert {name: fields for name, fields in missing.items() if fields} == {}
+
+
+@pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
+def test_an_entry_says_what_it_means_and_what_to_do(entry: Entry) -> None:
+    """For someone who is woken by it."""
+    assert re.fullmatch(r"[a-z]+\.[a-z_]+", entry.name)
+    assert set(entry.levels) <= set(LEVELS)
+    assert entry.meaning.endswith(".")
+    assert entry.action.endswith(".")
+    if "error" in entry.levels:
+        assert entry.action != "None.", "an error is something that a person must act on"
+    assert set(entry.as_json()) == {"event", "level", "fields", "meaning", "action"}
+
+
+@pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
+def test_no_field_could_hold_a_secret_or_a_person(entry: Entry) -> None:
+    """Ids, counts, sizes and durations; never bodies, keys, signatures, payer data (S12)."""
+    assert not [name for name in entry.fields if NEVER.search(name)]
+    assert not ON_EVERY_LINE & set(entry.fields)
+
+
+def test_no_name_stands_twice() -> None:
+    """Two entries of one name would hide one another."""
+    assert len(ENTRIES) == len(CATALOGUE)

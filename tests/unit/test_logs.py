@@ -1,0 +1,274 @@
+"""Log lines: one JSON object a line, and nothing in it that anybody else wrote for us."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from notifier import __version__, logs
+from notifier.errors import Unavailable
+from notifier.evidence import from_record
+from notifier.record import Record
+from notifier.sampling import Sampled
+
+log = logs.get_logger()  # before anything is configured, as every module does
+
+NOW = datetime(2026, 11, 22, 9, 30, 5, tzinfo=UTC)
+CANARY = "canary-buyer@example.com"
+
+
+class _StoppedClock:
+    def now(self) -> datetime:
+        return NOW
+
+    def now_ms(self) -> int:
+        return int(NOW.timestamp() * 1000)
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    """Logging is the process' own: what a test configures is undone."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    before = (logs._current.render, logs._current.write, logs._current.rank)
+    yield
+    logs._current.render, logs._current.write, logs._current.rank = before
+    root.handlers, root.level = handlers, level
+
+
+Lines = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def lines() -> Lines:
+    """What was written since the test began, read back."""
+    out = io.BytesIO()
+    logs.configure(service="ingress", instance="w1", out=out, clock=_StoppedClock())
+    return lambda: [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def _raise(error: Exception, cause: Exception | None = None) -> None:
+    raise error from cause
+
+
+def _text(lines: Lines) -> str:
+    return json.dumps(lines())
+
+
+def test_a_line_says_when_what_and_who_before_its_own_fields(lines: Lines) -> None:
+    """The names and their order are the contract's, section 8."""
+    log.info("order.changed", channel="shop-hkd", lag=3)
+
+    (line,) = lines()
+    assert list(line.items()) == [
+        ("timestamp", "2026-11-22T09:30:05.000000Z"),
+        ("level", "info"),
+        ("event", "order.changed"),
+        ("service", "ingress"),
+        ("instance", "w1"),
+        ("version", __version__),
+        ("channel", "shop-hkd"),
+        ("lag", 3),
+    ]
+
+
+def test_a_line_without_fields_is_whole(lines: Lines) -> None:
+    """The shortest line has no comma to trip over."""
+    log.info("service.stopped")
+
+    assert list(lines()[0]) == ["timestamp", "level", "event", "service", "instance", "version"]
+
+
+def test_no_name_stands_twice_in_a_line() -> None:
+    """The version of an order takes the place of the program's: JSON with a name twice means whatever its reader likes."""
+    out = io.BytesIO()
+    logs.configure(service="orders", instance="1", out=out)
+
+    log.info("order.changed", version=7)
+
+    pairs = json.loads(out.getvalue(), object_pairs_hook=list)
+    assert [value for name, value in pairs if name == "version"] == [7]
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("a\r\nERROR paid", "C39: a line end would begin a line of the attacker's own"),
+        ('","level":"error', "quotes would end the text"),
+        ("\x1b[2J", "a terminal would obey it"),
+        ("\ud800", "JSON-11: half a surrogate pair cannot be encoded"),
+        ("x" * 100_000, "a line that is too long is dropped by what reads it"),
+        (2**70, "no 64-bit integer"),
+        (float("nan"), "no JSON number"),
+        ({"a": ["\udfff"]}, "the same, further in"),
+        (object(), "no JSON at all"),
+    ],
+)
+def test_whatever_a_value_is_the_line_is_one_json_object(lines: Lines, value: object, why: str) -> None:
+    """No value can break a line, forge another, or make logging fail."""
+    log.warning("notification.rejected", reason=value)
+
+    assert len(lines()) == 1, why
+    assert lines()[0]["level"] == "warning", why
+    assert len(json.dumps(lines()[0])) < 10_000, why
+
+
+def test_levels_below_the_chosen_one_are_not_written() -> None:
+    """`log.level`."""
+    out = io.BytesIO()
+    logs.configure(service="run", instance="1", level="warning", out=out)
+
+    log.debug("a.done")
+    log.info("a.done")
+    log.warning("a.done")
+    log.error("a.done")
+
+    assert [json.loads(line)["level"] for line in out.getvalue().splitlines()] == ["warning", "error"]
+
+
+def test_an_exception_is_told_by_type_and_place_never_by_its_words(lines: Lines) -> None:
+    """The words of an exception may quote a payload: AlipayHK's own library puts content and signature there."""
+    with pytest.raises(Unavailable) as caught:
+        _raise(Unavailable("kafka", CANARY), cause=ValueError(CANARY))
+    log.error("notification.not_stored", exc_info=caught.value)
+    try:
+        _raise(Unavailable("kafka", CANARY), cause=ValueError(CANARY))
+    except Unavailable:
+        log.exception("notification.not_stored")
+
+    assert len(lines()) == 2
+    for line in lines():
+        assert line["error"] == "Unavailable from ValueError"
+        assert line["where"].startswith(f"{__name__}:")
+        assert line["level"] == "error"
+    assert CANARY not in _text(lines)
+
+
+def test_the_place_names_the_library_and_the_last_line_of_ours() -> None:
+    """A place inside of a library alone would not say what we were doing."""
+    unreadable = Record(b"shop-hkd/T1", b"", (("channel", b"shop-hkd"), ("kind", b"no kind")))
+
+    with pytest.raises(ValueError, match="no kind") as caught:
+        from_record(unreadable)
+
+    assert re.fullmatch(r"enum:[0-9]+ via notifier\.evidence:[0-9]+", logs.failure(caught.value)["where"])
+
+
+def test_of_a_group_of_exceptions_the_first_is_told() -> None:
+    """A task group's own name says nothing."""
+    group = ExceptionGroup("unhandled", [ExceptionGroup("", [KeyError(CANARY)]), ValueError()])
+
+    assert logs.failure(group)["error"] == "KeyError"
+
+
+def test_what_libraries_say_is_told_without_what_they_quote(lines: Lines) -> None:
+    """aiokafka, redis, aiohttp and asyncio write payloads into messages, arguments and exceptions."""
+    kafka = logging.getLogger("aiokafka.consumer.fetcher")
+    try:
+        _raise(ValueError(CANARY))
+    except ValueError:
+        kafka.exception("Unexpected error in %s", CANARY)
+    kafka.warning(f"Failed to decode {CANARY}")
+    logging.getLogger("asyncio").error(f"Task exception was never retrieved\nfuture: <Task exception={CANARY}>")
+
+    assert CANARY not in _text(lines)
+    assert [(line["event"], line["level"], line["logger"], line["message"]) for line in lines()] == [
+        ("library.reported", "error", "aiokafka.consumer.fetcher", "Unexpected error in %s"),
+        ("library.reported", "warning", "aiokafka.consumer.fetcher", ""),
+        ("library.reported", "error", "asyncio", "Task exception was never retrieved"),
+    ]
+    assert lines()[0]["error"] == "ValueError"
+
+
+def test_libraries_are_never_heard_below_warning(lines: Lines) -> None:
+    """At debug level aiokafka writes keys and values of records (S12)."""
+    logs.configure(service="orders", instance="1", level="debug", out=io.BytesIO())
+
+    for name in ("aiokafka", "aiokafka.producer", "redis", "aiohttp.access", "asyncio"):
+        assert not logging.getLogger(name).isEnabledFor(logging.INFO), name
+
+
+def test_a_library_that_repeats_itself_is_told_once_in_a_while(lines: Lines) -> None:
+    """While a broker is away aiokafka complains several times a second."""
+    for _ in range(50):
+        logging.getLogger("aiokafka").warning("Unable to connect to %s", "127.0.0.1")
+
+    assert len(lines()) == 1
+
+
+def test_the_console_shows_no_control_character() -> None:
+    """The same lines for people; a terminal obeys what JSON would have escaped."""
+    out = io.BytesIO()
+    logs.configure(service="run", instance="1", format="console", out=out, clock=_StoppedClock())
+
+    log.info("order.changed", order="T1\r\n\x1b[2J", lag=2)
+
+    assert out.getvalue() == b"09:30:05.000 info    order.changed            order='T1\\r\\n\\x1b[2J' lag=2\n"
+
+
+def test_a_reader_that_went_away_stops_nothing() -> None:
+    """`notifier run | head` must not turn an accepted notification into an error."""
+
+    class Closed(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise BrokenPipeError
+
+    logs.configure(service="run", instance="1", out=Closed())
+
+    log.info("service.started")
+
+
+def test_before_logging_is_configured_lines_are_words_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    """Stdout belongs to the command's answer until a service says otherwise."""
+    logs._current.__init__()  # type: ignore[misc]  # as in a fresh process
+
+    log.warning("kafka.unavailable", reason="refused")
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "kafka.unavailable" in said.err
+    assert "reason=refused" in said.err
+
+
+def test_the_first_is_told_at_once_then_one_in_a_while_with_how_many_there_were() -> None:
+    """Every one is counted in exactly one line."""
+    sampled = Sampled(every_s=10)
+
+    told = [sampled.take(("shop", "signature"), at) for at in (0.0, 1.0, 9.9, 10.0, 10.1, 30.0)]
+
+    assert told == [1, 0, 0, 3, 0, 2]
+
+
+def test_kinds_are_told_apart() -> None:
+    """A flood on one channel hides nothing of another."""
+    sampled = Sampled(every_s=10)
+
+    assert [sampled.take((channel, "signature"), 0.0) for channel in ("a", "b", "a")] == [1, 1, 0]
+
+
+def test_the_end_of_a_flood_is_told_too() -> None:
+    """After the last of many no further one comes to carry the count."""
+    sampled = Sampled(every_s=10)
+    for at in (0.0, 1.0, 2.0):
+        sampled.take(("shop", "signature"), at)
+
+    assert sampled.overdue(9.0) == []
+    assert sampled.overdue(10.0) == [(("shop", "signature"), 2)]
+    assert sampled.overdue(20.0) == []
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """Whoever can invent kinds cannot make us remember them all."""
+    sampled = Sampled(every_s=10, keys_max=3)
+
+    for number in range(1000):
+        sampled.take((str(number),), 0.0)
+
+    assert len(sampled._told) == 3
