@@ -15,7 +15,6 @@ from ipaddress import (
     IPv4Network,
     IPv6Address,
     IPv6Network,
-    ip_network,
 )
 
 Address = IPv4Address | IPv6Address
@@ -158,13 +157,3 @@ def _number(part: str) -> int | None:
     if not text or len(text) > _NUMBER_CHARS_MAX or not _DIGITS[base].issuperset(text):
         return None
     return int(text, base)
-
-
-def networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """
-    Read `allow_networks`.
-
-    Raises:
-        ValueError: one is not a network, or has bits set beyond its prefix.
-    """
-    return tuple(ip_network(text) for text in texts)

@@ -1,0 +1,240 @@
+"""`notifier listen`: a merchant's system for the laptop. It verifies each webhook as a merchant should, and shows it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+import typer
+from aiohttp import web
+
+from notifier import config
+from notifier.clock import Clock, SystemClock
+from notifier.evidence import rfc3339
+from notifier.money import decimals, is_currency
+from notifier.webhooks import Secret, Unverified, verify
+
+HOST = "127.0.0.1"
+"""Only this machine: what a laptop's sink shows is nobody else's."""
+
+BODY_BYTES_MAX = 512 * 1024
+"""The largest order, of 256 facts, is far below it."""
+_READ_S = 10.0
+_STOP_S = 2.0
+_SHOWN_CHARS_MAX = 64
+
+_SYMBOLS = {"HKD": "HK$", "CNY": "CN¥", "USD": "US$", "EUR": "€", "GBP": "£", "JPY": "JP¥"}
+
+
+class _Order(msgspec.Struct, frozen=True):
+    """What is shown of the order object (contract, section 6)."""
+
+    channel: str | None = None
+    order: str | None = None
+    status: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+
+
+class _Body(msgspec.Struct, frozen=True):
+    """What is shown of a webhook's body (contract, section 7)."""
+
+    type: str | None = None
+    id: str | None = None
+    version: int | None = None
+    flags_added: tuple[str, ...] = ()
+    data: _Order = _Order()
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One webhook as it arrived. `fault` says why it is not to be believed; None: verified."""
+
+    received_at: datetime
+    webhook_id: str
+    body: _Body
+    fault: str | None
+
+    @classmethod
+    def of(cls, received_at: datetime, webhook_id: str, body: bytes, fault: str | None) -> Webhook:
+        """Look into a body. One that is no order event, or cannot be read, has nothing to show but its signature."""
+        try:
+            said = _decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            said = _Body()
+        return cls(received_at, webhook_id, said, fault)
+
+    @property
+    def line(self) -> str:
+        """For people. What it says comes from a stranger while it is not verified, so nothing in it moves the cursor."""
+        order, version = self.body.data, self.body.version
+        seen = (
+            f"{self.received_at.astimezone():%H:%M:%S}",
+            f"{_plain(self.body.type):<19}",
+            f"{_plain(order.order):<20}",
+            f"{f'v{version}' if version is not None else '-':<4}",
+            f"{_money(order.amount, order.currency):>13}",
+            f"{_plain(order.status):<10}",
+        )
+        if self.fault is None:
+            verdict = typer.style("verified", fg=typer.colors.GREEN)
+        else:
+            verdict = typer.style(f"NOT verified: {self.fault}", fg=typer.colors.RED)
+        flags = f"  +{',+'.join(map(_plain, self.body.flags_added))}" if self.body.flags_added else ""
+        return f"{'  '.join(seen)}  {verdict}{flags}"
+
+    @property
+    def json(self) -> str:
+        """For programs, with the names of the contract's sections 6 to 8."""
+        order = self.body.data
+        return msgspec.json.encode(
+            {
+                "received_at": rfc3339(self.received_at),
+                "event_id": self.webhook_id,
+                "type": self.body.type,
+                "channel": order.channel,
+                "order": order.order,
+                "version": self.body.version,
+                "status": order.status,
+                "amount": order.amount,
+                "currency": order.currency,
+                "flags_added": self.body.flags_added,
+                "verified": self.fault is None,
+                "reason": self.fault,
+            }
+        ).decode()
+
+
+def _plain(text: str | None) -> str:
+    if not text:
+        return "-"
+    return "".join([char if char.isprintable() else "?" for char in text[:_SHOWN_CHARS_MAX]])
+
+
+def _money(amount: int | None, currency: str | None) -> str:
+    """`HK$128.00`; a currency without a symbol of its own stands before its amount as its code."""
+    if amount is None or currency is None or not is_currency(currency):
+        return "-"
+    places = decimals(currency)
+    whole, fraction = divmod(abs(amount), 10**places)
+    digits = f"{whole:,}" + (f".{fraction:0{places}}" if places else "")
+    return f"{'-' if amount < 0 else ''}{_SYMBOLS.get(currency, f'{currency} ')}{digits}"
+
+
+class Sink:
+    """Takes webhooks: 204 for what is verified, 401 for the rest, and `show` sees both."""
+
+    def __init__(self, secrets: Sequence[Secret], clock: Clock, show: Callable[[Webhook], None]) -> None:
+        self._secrets = secrets
+        self._clock = clock
+        self._show = show
+
+    async def receive(self, request: web.BaseRequest) -> web.Response:
+        """Verify over the bytes as they came, then look into them."""
+        try:
+            async with asyncio.timeout(_READ_S):
+                body = await request.read()
+        except TimeoutError:
+            return web.Response(status=408)
+        now = self._clock.now()
+        fault: str | None = None
+        try:
+            verify(self._secrets, request.headers, body, now.timestamp())
+        except Unverified as unverified:
+            fault = str(unverified) if self._secrets else "no endpoint of the settings has this port"
+        # Bytes that are no UTF-8 came in as surrogates, which no output takes.
+        webhook_id = request.headers.get("webhook-id", "").encode(errors="replace").decode()
+        self._show(Webhook.of(now, webhook_id, body, fault))
+        return web.Response(status=204 if fault is None else 401)
+
+
+async def serve(port: int, sink: Sink, is_up: Callable[[], None], stop: asyncio.Event) -> None:
+    """
+    Listen until `stop`; `is_up` is called once connections are taken.
+
+    Raises:
+        OSError: the port cannot be had.
+    """
+    app = web.Application(client_max_size=BODY_BYTES_MAX)
+    app.router.add_post("/{path:.*}", sink.receive)
+    runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=_STOP_S)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, HOST, port).start()
+        is_up()
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def _is_for(endpoint: config.Endpoint, port: int) -> bool:
+    url = urlsplit(endpoint.url)
+    return (url.port or (443 if url.scheme == "https" else 80)) == port
+
+
+def listen(
+    context: typer.Context,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Where to listen; the endpoint whose URL has this port is played.")
+    ] = 9000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    config_file: Annotated[Path | None, typer.Option("--config", help="The settings file.")] = None,
+) -> None:
+    """
+    Be a merchant's system: receive webhooks on this machine, verify them, print each on one line.
+
+    Answers 204 to what is verified and 401 to what is not. Ctrl-C ends it.
+    """
+    given = config_file if config_file is not None else context.obj if isinstance(context.obj, Path) else None
+    try:
+        settings = config.load(given, config.environment())
+    except config.SettingsFault as fault:
+        typer.echo(str(fault), err=True)
+        raise typer.Exit(2) from None
+    played = [endpoint for endpoint in settings.endpoints if _is_for(endpoint, port)]
+    sink = Sink(
+        [secret for endpoint in played for secret in endpoint.secrets],
+        SystemClock(),
+        lambda webhook: typer.echo(webhook.json if as_json else webhook.line),
+    )
+
+    def is_up() -> None:
+        who = ", ".join([endpoint.name for endpoint in played])
+        how = f"verifying as {who}" if who else f"verifying nothing: no endpoint's URL in the settings has port {port}"
+        typer.echo(f"Listening on http://{HOST}:{port}/, {how}. Ctrl-C ends.", err=True)
+
+    try:
+        asyncio.run(_serve_until_interrupted(port, sink, is_up))
+    except OSError as fault:
+        typer.echo(_port_fault(port, fault), err=True)
+        raise typer.Exit(1) from None
+
+
+async def _serve_until_interrupted(port: int, sink: Sink, is_up: Callable[[], None]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await serve(port, sink, is_up, stop)
+
+
+def _port_fault(port: int, fault: OSError) -> str:
+    if fault.errno == errno.EADDRINUSE:
+        return f"Port {port} is in use. End what listens there, or take another port with --port, in the endpoint's URL too."
+    return f"Cannot listen on port {port}: {fault.strerror or fault}."
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the command."""
+    app.command("listen")(listen)
