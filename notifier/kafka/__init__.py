@@ -1,0 +1,1 @@
+"""Kafka, through aiokafka: the one place where that library's types are seen."""

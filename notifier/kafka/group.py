@@ -1,0 +1,201 @@
+"""A member of a consumer group: what was assigned, what was fetched, what is committed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from notifier.errors import Unavailable
+from notifier.kafka.access import Access
+from notifier.kafka.reader import stored
+from notifier.record import Stored
+
+COMMIT_TIMEOUT_S = 5.0
+
+
+class Source(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+
+class Commit(NamedTuple):
+    """The first offset that is not done, and what its committer knew."""
+
+    offset: int
+    metadata: str
+
+
+class Group:
+    """
+    A member of one consumer group, over one or more topics whose equal partition numbers belong together.
+
+    Args:
+        on_assigned: called with what is ours now; nothing of it is fetched before `begin`.
+        on_revoked: called before what was ours may be somebody else's; must end within two seconds.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        *,
+        group: str,
+        topics: Sequence[str],
+        session_timeout_s: float,
+        on_assigned: Callable[[Collection[Source]], Awaitable[None]],
+        on_revoked: Callable[[Collection[Source]], Awaitable[None]],
+    ) -> None:
+        self._access = access
+        self._group = group
+        self._topics = topics
+        self._listener = _Listener(on_assigned, on_revoked)
+        self._consumer = AIOKafkaConsumer(
+            **access.options,
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            check_crcs=True,
+            session_timeout_ms=round(session_timeout_s * 1000),
+            heartbeat_interval_ms=min(1000, round(session_timeout_s * 1000) // 3),
+            rebalance_timeout_ms=30_000,
+            max_poll_interval_ms=300_000,
+            fetch_max_wait_ms=50,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+            # equal partition numbers of several topics stay together
+            partition_assignment_strategy=(RangePartitionAssignor,),
+        )
+        self._admin: AIOKafkaAdminClient | None = None
+
+    async def start(self) -> None:
+        """
+        Join the group.
+
+        Raises:
+            Unavailable: no broker answers.
+        """
+        self._listener.consumer = self._consumer
+        try:
+            await self._consumer.start()
+        except KafkaError as error:
+            raise Unavailable("kafka", type(error).__name__) from error
+        self._consumer.subscribe(topics=list(self._topics), listener=self._listener)
+
+    async def stop(self) -> None:
+        """Leave the group at once, and close all connections."""
+        await self._consumer.stop()
+        if self._admin is not None:
+            await self._admin.close()
+
+    async def committed(self, source: Source) -> Commit | None:
+        """
+        What was last committed for a partition, with its metadata; None where nothing was, or Kafka forgot it.
+
+        aiokafka's `committed()` drops the metadata, so the admin client is asked.
+
+        Raises:
+            Unavailable: the coordinator does not answer, or is still loading.
+        """
+        tp = TopicPartition(*source)
+        try:
+            if self._admin is None:
+                admin = AIOKafkaAdminClient(**self._access.options)
+                await admin.start()
+                self._admin = admin
+            answer = await self._admin.list_consumer_group_offsets(self._group, partitions=[tp])
+        except KafkaError as error:
+            raise Unavailable("kafka", type(error).__name__) from error
+        if tp not in answer:
+            raise Unavailable("kafka", "the coordinator has not loaded its offsets yet")
+        found = answer[tp]
+        return None if found.offset < 0 else Commit(found.offset, found.metadata or "")
+
+    def begin(self, source: Source, offset: int) -> None:
+        """Fetch from this offset on."""
+        tp = TopicPartition(*source)
+        self._consumer.seek(tp, offset)
+        self._consumer.resume(tp)
+
+    async def fetch(
+        self, sources: Sequence[Source], *, records_max: int, timeout_ms: int
+    ) -> Mapping[Source, list[Stored]]:
+        """Some records of these partitions; nothing if none comes in time. `sources` is never empty."""
+        assert sources, "aiokafka takes an empty list for all partitions"
+        tps = [TopicPartition(*source) for source in sources]
+        fetched = await self._consumer.getmany(*tps, timeout_ms=timeout_ms, max_records=records_max)
+        return {Source(tp.topic, tp.partition): [stored(message) for message in found] for tp, found in fetched.items()}
+
+    async def commit(self, offsets: Mapping[Source, Commit]) -> bool:
+        """
+        Commit; False where these partitions are not ours any more.
+
+        Raises:
+            Unavailable: no answer in time.
+        """
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                await self._consumer.commit(
+                    {TopicPartition(*source): OffsetAndMetadata(*commit) for source, commit in offsets.items()}
+                )
+        except (CommitFailedError, IllegalStateError):
+            return False
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable("kafka", f"commit: {type(error).__name__}") from error
+        return True
+
+    def end_of(self, source: Source) -> int | None:
+        """The partition's end as of the last fetch."""
+        end: int | None = self._consumer.highwater(TopicPartition(*source))
+        return end
+
+    @property
+    def is_member(self) -> bool:
+        """Has the group given us our share, be it none?"""
+        return self._listener.is_member
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What went wrong in a callback: aiokafka only logs it, so the loop has to ask."""
+        return self._listener.failure
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships no types
+    """Pauses what is assigned before anything else: records would arrive before the setting up has ended."""
+
+    def __init__(
+        self,
+        on_assigned: Callable[[Collection[Source]], Awaitable[None]],
+        on_revoked: Callable[[Collection[Source]], Awaitable[None]],
+    ) -> None:
+        self._on_assigned = on_assigned
+        self._on_revoked = on_revoked
+        self.consumer: AIOKafkaConsumer | None = None
+        self.is_member = False
+        self.failure: BaseException | None = None
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """aiokafka: the rebalance has ended."""
+        assert self.consumer is not None
+        self.consumer.pause(*assigned)
+        self.is_member = True
+        await self._guarded(self._on_assigned, assigned)
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """aiokafka: a rebalance begins."""
+        self.is_member = False
+        await self._guarded(self._on_revoked, revoked)
+
+    async def _guarded(
+        self, callback: Callable[[Collection[Source]], Awaitable[None]], partitions: Collection[TopicPartition]
+    ) -> None:
+        try:
+            await callback([Source(tp.topic, tp.partition) for tp in partitions])
+        except Exception as error:
+            self.failure = error
+            raise

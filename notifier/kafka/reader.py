@@ -1,0 +1,150 @@
+"""Reading a log by offset, outside of any group: for catching a view up and for looking at ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from notifier.errors import Unavailable
+from notifier.kafka.access import Access
+from notifier.record import Record, Stored
+
+FETCH_BYTES_MAX = 8 * 1024 * 1024
+STALL_S = 15.0
+"""How long a read may bring nothing before we say that Kafka does not answer."""
+
+
+class Chunk(NamedTuple):
+    """Some records in the log's order, and the offset below which everything has been read."""
+
+    records: list[Stored]
+    next_offset: int
+
+
+class Reader:
+    """
+    Reads partitions by offset.
+
+    A read borrows a consumer of its own, so that a long one holds nothing else up; consumers are kept for the next read.
+    """
+
+    def __init__(self, access: Access, *, chunk_records_max: int = 5_000) -> None:
+        self._access = access
+        self._chunk_records_max = chunk_records_max
+        self._idle: list[AIOKafkaConsumer] = []
+
+    async def close(self) -> None:
+        """Close all connections."""
+        while self._idle:
+            await self._idle.pop().stop()
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """
+        The log's start and its end: the offset of the first record and the one after the last.
+
+        Raises:
+            Unavailable: no answer.
+        """
+        tp = TopicPartition(topic, partition)
+        async with self._borrowed() as consumer:
+            starts, ends = await asyncio.gather(consumer.beginning_offsets([tp]), consumer.end_offsets([tp]))
+            return starts[tp], ends[tp]
+
+    async def offset_at(self, topic: str, partition: int, at_ms: int) -> int:
+        """
+        The offset of the first record that was appended at or after a time (Unix milliseconds); the end if there is none.
+
+        Raises:
+            Unavailable: no answer.
+        """
+        tp = TopicPartition(topic, partition)
+        async with self._borrowed() as consumer:
+            found = (await consumer.offsets_for_times({tp: at_ms}))[tp]
+            return int(found.offset) if found is not None else int((await consumer.end_offsets([tp]))[tp])
+
+    async def read(self, topic: str, partition: int, start: int, upto: int) -> AsyncIterator[Chunk]:
+        """
+        The records from `start` to at least `upto`, in chunks. Where the log begins later than `start`, from its beginning.
+
+        Offsets have holes after compaction, so the end is reached by the consumer's position, not by a record's offset.
+
+        Raises:
+            Unavailable: Kafka does not answer, or brings nothing for `STALL_S`.
+        """
+        tp = TopicPartition(topic, partition)
+        async with self._borrowed() as consumer:
+            consumer.assign([tp])
+            consumer.seek(tp, start)
+            position = start
+            loop = asyncio.get_running_loop()
+            moved_at = loop.time()
+            while position < upto:
+                # never cancelled by a timeout of ours: that would break the fetcher for good
+                fetched = await consumer.getmany(tp, timeout_ms=200, max_records=self._chunk_records_max)
+                records = [stored(message) for message in fetched.get(tp, ())]
+                reached = await consumer.position(tp)
+                if reached == position:
+                    if loop.time() - moved_at > STALL_S:
+                        raise Unavailable("kafka", f"nothing to read from {topic} {partition} at {position}")
+                    continue
+                position, moved_at = reached, loop.time()
+                yield Chunk(records, position)
+
+    async def one(self, topic: str, partition: int, offset: int) -> Stored | None:
+        """
+        The record at an offset, or None where it is no more.
+
+        Raises:
+            Unavailable: no answer.
+        """
+        start, end = await self.bounds(topic, partition)
+        if not start <= offset < end:
+            return None
+        async for chunk in self.read(topic, partition, offset, offset + 1):
+            first = chunk.records[0] if chunk.records else None
+            return first if first is not None and first.offset == offset else None
+        return None
+
+    @asynccontextmanager
+    async def _borrowed(self) -> AsyncIterator[AIOKafkaConsumer]:
+        try:
+            consumer = self._idle.pop() if self._idle else await self._started()
+            try:
+                yield consumer
+            except BaseException:
+                await consumer.stop()
+                raise
+            consumer.unsubscribe()
+            self._idle.append(consumer)
+        except KafkaError as error:
+            raise Unavailable("kafka", type(error).__name__) from error
+
+    async def _started(self) -> AIOKafkaConsumer:
+        consumer = AIOKafkaConsumer(
+            **self._access.options,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            check_crcs=True,
+            fetch_max_wait_ms=50,
+            fetch_max_bytes=FETCH_BYTES_MAX,
+            max_partition_fetch_bytes=FETCH_BYTES_MAX,
+            isolation_level="read_uncommitted",
+        )
+        try:
+            await consumer.start()
+        except BaseException:
+            await consumer.stop()
+            raise
+        return consumer
+
+
+def stored(message: object) -> Stored:
+    """One of aiokafka's consumer records, as ours. A key is always there: no topic of ours has records without."""
+    key, value, headers = message.key, message.value, message.headers  # type: ignore[attr-defined] # aiokafka ships no types
+    return Stored(Record(key or b"", value or b"", tuple(headers)), message.offset, message.timestamp)  # type: ignore[attr-defined] # as above
