@@ -44,7 +44,7 @@ _DOOR = (
     _entry(
         "notification.accepted",
         "info",
-        "channel order evidence_id verdict body_bytes duration_ms partition trace_id",
+        "channel order evidence_id verdict body_bytes duration_ms trace_id",
         "A notification was verified, is durable in the inbox, and was answered `success`. `verdict` is `usable`, or why it will"
         " be set aside.",
         "None.",
@@ -65,6 +65,13 @@ _DOOR = (
         "A notification was answered 503, because it could not be made durable or judged in time. AlipayHK sends it again.",
         "`kafka_timeout`, `kafka_full`: look at Kafka. `no_key`: every key of the channel has expired, add the new one."
         " `notify_verify`: AlipayHK's gateway does not answer. `stopping`: none. `internal_error`: report `error` and `where`.",
+    ),
+    _entry(
+        "connections.exhausted",
+        "warning",
+        "count",
+        "Connections to the public listener were answered 503 because too many are open already.",
+        "Look at what is before the door: a proxy with fewer, longer connections; a limit per source. More workers take more.",
     ),
     _entry(
         "channel.failing",
