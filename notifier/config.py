@@ -107,7 +107,7 @@ def load(path: Path | None, env: Mapping[str, str], *, needs_file: bool = True) 
     chosen = settings_path(path, env)
     may_lack = not needs_file and path is None and not env.get("NOTIFIER_CONFIG")
     file: Raw = {} if may_lack and not chosen.exists() else read_toml(chosen)
-    layer, variables, faults = read_environment(env, file)
+    layer, variables, faults = read_environment(env, file, _Tables.model_fields.keys() - set(LISTS))
     lists = {name: _items((file | layer).get(name)) for name in LISTS}
     places = Places(file=str(chosen), variables=variables, names=_names(lists))
     return _Checked(places, lists, faults).settings(file, layer)

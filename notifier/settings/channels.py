@@ -135,7 +135,7 @@ class ChannelSettings(Table):
             why = (
                 "verify_notify_id" if self.verify_notify_id else "allow_legacy_key, which switches verify_notify_id on,"
             )
-            raise ValueError(f"{why} needs gateway_url: AlipayHK is asked there whether a message is its own")
+            raise ValueError(f"{why} needs gateway_url, where AlipayHK is asked")
         if self._active_at_once() > KEYS_ACTIVE_MAX:
             raise ValueError(f"has more than {KEYS_ACTIVE_MAX} keys active at one time; not_after ends an old one")
         return self

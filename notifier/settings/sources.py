@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +81,18 @@ def _located(name: str, value: object, folder: Path) -> object:
             return value
 
 
-def read_environment(environment: Mapping[str, str], file: Raw) -> tuple[Raw, dict[Loc, str], list[Fault]]:
+def read_environment(
+    environment: Mapping[str, str], file: Raw, tables: Collection[str]
+) -> tuple[Raw, dict[Loc, str], list[Fault]]:
     """
     The settings among the environment's variables, as a layer above the file.
 
     `NOTIFIER__KAFKA__PARTITIONS` is a setting of a table. `NOTIFIER__CHANNELS` is the whole list as JSON;
     `NOTIFIER__CHANNELS__SHOP_HKD__TOKEN` is one setting of the channel that is named `shop-hkd`, by its name, so that it stays
     the same channel's when the file is put into another order.
+
+    Args:
+        tables: the names of the tables that are there once.
 
     Returns:
         the layer, which variable gave which value, and what is wrong with their names.
@@ -116,9 +121,11 @@ def read_environment(environment: Mapping[str, str], file: Raw) -> tuple[Raw, di
                 else:
                     items[index][setting] = value
                     origins[(table, index, setting)] = variable
-            case [table, setting] if table not in LISTS:
+            case [table, setting] if table in tables:
                 layer.setdefault(table, {})[setting] = value
                 origins[(table, setting)] = variable
+            case [table, _] if table not in LISTS:
+                faults.append(Fault(variable, "is not a setting", nearest(table, tables)))
             case _:
                 faults.append(Fault(variable, "is not a setting", f"Its form is {PREFIX}TABLE__SETTING."))
     return layer, origins, faults

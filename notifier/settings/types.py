@@ -141,7 +141,7 @@ def read_file(path: Path) -> bytes:
     except (OSError, ValueError) as fault:  # ValueError: a NUL in the path
         why = fault.strerror if isinstance(fault, OSError) and fault.strerror else "not a path"
         raise ValueError(
-            f"names a file that cannot be read ({why.lower()}); a relative path begins at the folder of the settings file"
+            f"names a file that cannot be read ({why.lower()}); a relative path begins at the settings file's folder"
         ) from None
     if len(content) > FILE_BYTES_MAX:
         raise ValueError(f"names a file of more than {FILE_BYTES_MAX} bytes")
