@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
-from notifier.record import Record
+from notifier.record import Record, Stored
 
 
 class InboxAppender(Protocol):
@@ -22,4 +23,88 @@ class InboxAppender(Protocol):
         Raises:
             Unavailable: `kafka`, why is `kafka_timeout`, `kafka_full` or `stopping`. The outcome is unknown: it may land later.
         """
+        ...
+
+
+class Appender(Protocol):
+    """Appends to logs."""
+
+    async def append(self, topic: str, partition: int, records: Sequence[Record]) -> list[int]:
+        """
+        Append in order; the offset of each, once all are on all in-sync replicas.
+
+        Raises:
+            Unavailable: the outcome is unknown.
+        """
+        ...
+
+
+class Chunk(NamedTuple):
+    """Some records in their log's order, and the offset below which everything has been read."""
+
+    records: list[Stored]
+    next_offset: int
+
+
+class LogReader(Protocol):
+    """Reads logs by offset. Every method raises Unavailable where there is no answer."""
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """The log's start and end: the offset of its first record, and the one after its last."""
+        ...
+
+    def read(self, topic: str, partition: int, start: int, upto: int) -> AsyncIterator[Chunk]:
+        """The records from `start` to at least `upto`; where the log begins later, from its beginning."""
+        ...
+
+    async def one(self, topic: str, partition: int, offset: int) -> Stored | None:
+        """The record at an offset; None where it is no more."""
+        ...
+
+
+class ViewRead(NamedTuple):
+    """Entries and the position they were read with, at one moment. No position: nothing was ever written."""
+
+    position: int | None
+    entries: list[bytes | None]
+
+
+class DueChange(NamedTuple):
+    """A key's place in the due index of a group (an endpoint); `due_ms` None takes it out. Unix milliseconds."""
+
+    group: str
+    key: bytes
+    due_ms: int | None
+
+
+class ViewStore(Protocol):
+    """Keeps the view of one partition of a log whole. Every method raises Unavailable where there is no answer."""
+
+    async def read(self, topic: str, partition: int, keys: Sequence[bytes]) -> ViewRead:
+        """The entries of these keys with the view's position, in one atomic step."""
+        ...
+
+    async def write(
+        self,
+        topic: str,
+        partition: int,
+        *,
+        expected: int | None,
+        position: int,
+        entries: Mapping[bytes, bytes],
+        due: Sequence[DueChange],
+    ) -> bool:
+        """Move the view, in one atomic step, and only if its position is still the expected one; whether it was."""
+        ...
+
+    async def due(self, topic: str, partition: int, group: str, until_ms: int, limit: int) -> list[bytes]:
+        """The keys of a group that are due, the longest due first."""
+        ...
+
+    async def waiting(self, topic: str, partition: int, group: str) -> int:
+        """How many keys of a group are in the due index."""
+        ...
+
+    async def forget(self, topic: str, partition: int) -> None:
+        """Throw the view away."""
         ...

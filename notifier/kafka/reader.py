@@ -5,25 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from notifier.errors import Unavailable
 from notifier.kafka.access import Access
+from notifier.ports import Chunk
 from notifier.record import Record, Stored
 
 FETCH_BYTES_MAX = 8 * 1024 * 1024
 STALL_S = 15.0
 """How long a read may bring nothing before we say that Kafka does not answer."""
-
-
-class Chunk(NamedTuple):
-    """Some records in the log's order, and the offset below which everything has been read."""
-
-    records: list[Stored]
-    next_offset: int
 
 
 class Reader:

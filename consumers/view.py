@@ -1,0 +1,180 @@
+"""
+The view protocol: a view in Redis of one partition of a log, kept true by its position (design, section 5).
+
+The log holds the truth and the view is its fold up to a position; whoever wrote it, it is never wrong, only short. Nobody is
+fenced: two processes may both believe that they own a partition. What keeps them harmless is that each works only on a view that
+reaches the log's end as far as it knows it, and moves the view only from where it was read.
+
+The numbers are those of the design's rules.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from notifier.logs import get_logger
+from notifier.ports import Appender, DueChange, LogReader, ViewStore
+from notifier.record import Headers, Record
+
+log = get_logger()
+
+
+class Merging(NamedTuple):
+    """The only things that differ from one view to another."""
+
+    merge: Callable[[Record | None, Record], Record]
+    """What is known of a key after one more record of it (rule 1): the known one, the new one, or the two joined."""
+    due: Callable[[Record], DueChange | None]
+    """The key's place in the due index, which is part of the view (rule 12)."""
+
+
+class RecreatedTopicError(Exception):
+    """The log is shorter than what was read of it before: it is another log under the same name."""
+
+
+class Snapshot(NamedTuple):
+    """What the view held of some keys, and its position, at one moment."""
+
+    position: int | None
+    known: dict[bytes, Record]
+
+
+class _Entry(msgspec.Struct, array_like=True):
+    """One key's latest record as the view keeps it: whole, so that it can be appended again byte for byte (rule 6)."""
+
+    offset: int
+    headers: Headers
+    value: bytes
+
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(_Entry).decode
+
+
+class View:
+    """
+    The view of one partition of a log, for one owner of it.
+
+    Every method raises Unavailable where Kafka or Redis does not answer; then nothing was decided, and it is tried again.
+    """
+
+    def __init__(
+        self, topic: str, partition: int, merging: Merging, *, store: ViewStore, reader: LogReader, appender: Appender
+    ) -> None:
+        self.topic = topic
+        self.partition = partition
+        self._merging = merging
+        self._store = store
+        self._reader = reader
+        self._appender = appender
+        self.known_end = 0
+        """E: the end of the log as far as we know it. It only rises (rule 4)."""
+
+    async def open(self, end_in_commit: int) -> None:
+        """
+        Begin, with the end that the last committer knew.
+
+        Raises:
+            RecreatedTopicError: the log ends below what was known of it.
+        """
+        self.known_end = end_in_commit
+        await self.look()
+        _, end = await self._reader.bounds(self.topic, self.partition)
+        read = await self._store.read(self.topic, self.partition, ())
+        if self.known_end > end or (read.position or 0) > end:
+            raise RecreatedTopicError(
+                f"{self.topic} partition {self.partition} ends at {end}, but {max(self.known_end, read.position or 0)} was known"
+                " of it: the topic was deleted and made anew. Give the installation a new kafka.topic_prefix, or bring the old"
+                " topic back; to start over on purpose, delete the consumer groups and this topic's keys in Redis."
+            )
+
+    async def look(self) -> None:
+        """Fetch the log's end (rule 7): a record of another owner may have landed in a partition that is idle for us."""
+        _, end = await self._reader.bounds(self.topic, self.partition)
+        self.known_end = max(self.known_end, end)
+
+    async def read(self, keys: Iterable[bytes]) -> Snapshot:
+        """What is known of these keys, from a view that reaches the known end (rule 4)."""
+        wanted = list(dict.fromkeys(keys))
+        while True:
+            read = await self._store.read(self.topic, self.partition, wanted)
+            self.known_end = max(self.known_end, read.position or 0)
+            if (read.position or 0) >= self.known_end:
+                return Snapshot(read.position, _records(wanted, read.entries))
+            await self._catch_up(read.position)
+
+    async def append(self, snapshot: Snapshot, records: Sequence[Record]) -> None:
+        """
+        Append what follows from a snapshot, acknowledged (rule 8), then move the view on.
+
+        The view moves from memory only if the offsets run on from the snapshot's position; otherwise somebody else's records lie
+        between, and the next read brings them in from the log (rule 5).
+        """
+        offsets = await self._appender.append(self.topic, self.partition, records)
+        self.known_end = max(self.known_end, offsets[-1] + 1)
+        first = snapshot.position or 0
+        if offsets == list(range(first, first + len(records))):
+            latest = {record.key: (record, offset) for record, offset in zip(records, offsets, strict=True)}
+            await self._move(snapshot.position, offsets[-1] + 1, latest)
+
+    async def _catch_up(self, position: int | None) -> None:
+        """Bring the view up to the known end from the log, healing what compaction would spoil (rule 6)."""
+        start, _ = await self._reader.bounds(self.topic, self.partition)
+        if position is not None and position < start:
+            # what the view lacks is deleted, so the view is of a log that no longer exists
+            await self._store.forget(self.topic, self.partition)
+            return
+        began, count = time.monotonic(), 0
+        async for chunk in self._reader.read(self.topic, self.partition, position or 0, self.known_end):
+            keys = list(dict.fromkeys(stored.record.key for stored in chunk.records))
+            before = await self._store.read(self.topic, self.partition, keys)
+            if before.position != position:
+                return  # somebody else moved it meanwhile: read again from there
+            merged: dict[bytes, Record] = _records(keys, before.entries)
+            last: dict[bytes, tuple[Record, int]] = {}
+            for stored in chunk.records:
+                record = stored.record
+                merged[record.key] = self._merging.merge(merged.get(record.key), record)
+                last[record.key] = (record, stored.offset)
+            await self._heal([merged[key] for key, (record, _) in last.items() if merged[key] != record])
+            latest = {key: (merged[key], offset) for key, (_, offset) in last.items()}
+            if not await self._move(position, chunk.next_offset, latest):
+                return
+            position = chunk.next_offset
+            count += len(chunk.records)
+        if count:
+            log.warning(
+                "view.repaired",
+                topic=self.topic,
+                partition=self.partition,
+                records=count,
+                duration_ms=round((time.monotonic() - began) * 1000, 1),
+            )
+
+    async def _heal(self, newest: Sequence[Record]) -> None:
+        """Append the newest again where an older record lies last, before the position may pass it (rule 6)."""
+        if not newest:
+            return
+        offsets = await self._appender.append(self.topic, self.partition, newest)
+        self.known_end = max(self.known_end, offsets[-1] + 1)
+        log.warning("log.healed", topic=self.topic, partition=self.partition, records=len(newest))
+
+    async def _move(self, expected: int | None, position: int, latest: Mapping[bytes, tuple[Record, int]]) -> bool:
+        entries = {key: _pack(_Entry(offset, record.headers, record.value)) for key, (record, offset) in latest.items()}
+        due = [change for record, _ in latest.values() if (change := self._merging.due(record)) is not None]
+        return await self._store.write(
+            self.topic, self.partition, expected=expected, position=position, entries=entries, due=due
+        )
+
+
+def _records(keys: Sequence[bytes], entries: Sequence[bytes | None]) -> dict[bytes, Record]:
+    records = {}
+    for key, packed in zip(keys, entries, strict=True):
+        if packed is not None:
+            entry = _unpack(packed)
+            records[key] = Record(key, entry.value, entry.headers)
+    return records
