@@ -177,6 +177,13 @@ _JOBS = (
         "See `reason`. A newer state version: finish the deployment, old and new processes are mixed.",
     ),
     _entry(
+        "log.healed",
+        "warning",
+        "topic partition records",
+        "A record older than one already there lay last for its key, so the newest was appended again: `records` of them.",
+        "None once. Often: two processes work on one partition; look for `partitions.revoked` without an end.",
+    ),
+    _entry(
         "view.repaired",
         "warning",
         "topic partition records duration_ms reason",
@@ -189,19 +196,19 @@ _SERVICES = (
     _entry(
         "kafka.unavailable",
         "warning error",
-        "reason since_s error where",
+        "topic error",
         "Kafka does not answer. Said once, and as an error if it lasts. Notifications are answered 503, consumers pause.",
         "Bring Kafka back. Nothing is lost: AlipayHK sends again for 24 hours.",
     ),
-    _entry("kafka.recovered", "info", "since_s", "Kafka answers again.", "None."),
+    _entry("kafka.recovered", "info", "topic", "Kafka answers again.", "None."),
     _entry(
         "redis.unavailable",
         "warning error",
-        "reason since_s error where",
+        "error",
         "Redis does not answer. Said once, and as an error if it lasts. Notifications are still accepted; consumers pause.",
         "Bring Redis back, empty or not: what it held is read again from the logs.",
     ),
-    _entry("redis.recovered", "info", "since_s", "Redis answers again.", "None."),
+    _entry("redis.recovered", "info", "", "Redis answers again.", "None."),
     _entry(
         "producer.replaced",
         "warning",

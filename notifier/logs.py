@@ -262,8 +262,10 @@ class _LibraryLines(logging.Handler):
         fields: dict[str, object] = {"logger": record.name, "line": record.lineno, "message": _fixed_part(record)}
         if record.exc_info and record.exc_info[1] is not None:
             fields.update(failure(record.exc_info[1]))
-        tell = _log.error if record.levelno >= logging.ERROR else _log.warning
-        tell("library.reported", count=count, **fields)
+        if record.levelno >= logging.ERROR:
+            _log.error("library.reported", count=count, **fields)
+        else:
+            _log.warning("library.reported", count=count, **fields)
 
 
 def _fixed_part(record: logging.LogRecord) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -12,10 +11,10 @@ from typing import Annotated, Literal
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from notifier.alipayhk.keys import Md5Key, load_public_key
+from notifier.alipayhk.keys import Md5Key, RsaKey, load_public_key
 from notifier.channel import Channel, KeyInRing
 from notifier.evidence import Policy
 from notifier.money import is_currency
@@ -210,7 +209,7 @@ class ChannelSettings(Table):
         if self.merchant_key_file is None:
             return None
         try:
-            return _fingerprint(_private_key(read_file(self.merchant_key_file)))
+            return RsaKey.of(_private_key(read_file(self.merchant_key_file)).public_key()).fingerprint
         except ValueError as fault:
             refuse("merchant_key_file", str(fault))
             return None
@@ -224,12 +223,6 @@ def _private_key(pem: bytes) -> RSAPrivateKey:
     if not isinstance(key, RSAPrivateKey):
         raise ValueError("names a key that is not RSA")  # noqa: TRY004 - a fault of the settings, not of the code
     return key
-
-
-def _fingerprint(key: RSAPrivateKey) -> str:
-    """As `RsaKey.fingerprint` makes it of the public key."""
-    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(spki).hexdigest()[:16]
 
 
 def _is_loopback(host: str) -> bool:

@@ -38,10 +38,6 @@ def _lines_in(path: Path) -> Iterator[Line]:
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method)) if name in _LOGGERS:
                 yield from _line(node, method, f"{path.relative_to(ROOT)}:{node.lineno}")
-            # `tell = log.error if it_lasts else log.warning`, then `tell("…")`
-            case ast.Call(func=ast.Name(id="tell")):
-                for level in ("warning", "error"):
-                    yield from _line(node, level, f"{path.relative_to(ROOT)}:{node.lineno}")
 
 
 def _line(call: ast.Call, method: str, place: str) -> Iterator[Line]:
