@@ -1,0 +1,225 @@
+"""
+The root of `serve`: it binds the listeners, puts the door behind the public one, and ends it in order.
+
+The order of the end is that of a deployment: not ready first, so that a balancer turns away; then no new connections; then what
+is in flight is finished, within a bound; then the producer is flushed and the process leaves with 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from notifier import logs, metrics
+from notifier.clock import SystemClock
+from notifier.config import Settings
+from notifier.health import Health, answer_health
+from notifier.http import Limits, Listener
+from notifier.ingress import Door
+from notifier.kafka.access import Access
+from notifier.kafka.inbox import Inbox
+from notifier.kafka.producer import Producer
+from notifier.listening import BACKLOG, CannotListenError, address_of, listening
+from notifier.notify_verify import NotifyVerifier
+from notifier.ports import InboxAppender
+from notifier.topics import Topics
+from notifier.workers import Crew, answer_parent
+
+log = logs.get_logger()
+
+OVERDUE_EVERY_S = 5.0
+FINISH_EXTRA_S = 0.5
+"""Beyond `append_timeout_s`: an answer takes no longer than that (contract, section 4)."""
+
+
+def run_serve(settings: Settings, *, workers: int | None = None, config_file: Path | None = None) -> None:
+    """
+    Serve until SIGTERM or SIGINT.
+
+    Args:
+        workers: `--workers`, where given; else the setting.
+        config_file: what `--config` named: each worker reads the same file by itself.
+
+    Raises:
+        CannotListenError: a listener's address cannot be had.
+    """
+    speak(settings)
+    count = workers if workers is not None else settings.ingress.workers
+    run(_serve_alone(settings) if count == 1 else _serve_with_workers(settings, count, config_file))
+
+
+def speak(settings: Settings) -> None:
+    """Set the log up for a process of the ingress."""
+    logs.configure(
+        service="ingress",
+        instance=f"{socket.gethostname()}-{os.getpid()}",
+        format=settings.log.format,
+        level=settings.log.level,
+    )
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """
+    Run to the end on uvloop.
+
+    Raises:
+        CannotListenError: a listener's address cannot be had.
+        SystemExit: with 1, after one line: a fault that cannot be mended in place. A supervisor starts the process again.
+    """
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main)
+    except CannotListenError:
+        raise
+    except Exception:
+        log.exception("service.failed", reason="internal_error")
+        raise SystemExit(1) from None
+
+
+class Stop:
+    """Says that it is time to end, and why."""
+
+    def __init__(self) -> None:
+        self._said = asyncio.Event()
+        self.reason = ""
+
+    def say(self, reason: str) -> None:
+        """End now; the first reason is the one that is told."""
+        self.reason = self.reason or reason
+        self._said.set()
+
+    async def wait(self) -> None:
+        """Return once it was said."""
+        await self._said.wait()
+
+    def on_signals(self, *signals: signal.Signals) -> None:
+        """Let these signals say it."""
+        loop = asyncio.get_running_loop()
+        for one in signals:
+            loop.add_signal_handler(one, self.say, one.name)
+
+
+async def _serve_alone(settings: Settings) -> None:
+    stop = Stop()
+    with (
+        listening(settings.ingress.public, "ingress.public") as public,
+        listening(settings.ingress.internal, "ingress.internal") as internal,
+    ):
+        stop.on_signals(signal.SIGTERM, signal.SIGINT)
+        async with AsyncExitStack() as stack:
+            inbox = await stack.enter_async_context(_inbox(settings))
+            ingress = Ingress(settings, inbox)
+            await stack.enter_async_context(answer_health(internal, ingress))
+            async with ingress.open(public):
+                log.info(
+                    "service.started",
+                    public=str(address_of(public)),
+                    internal=str(address_of(internal)),
+                    workers=1,
+                    pid=os.getpid(),
+                )
+                await stop.wait()
+                ending_at = asyncio.get_running_loop().time()
+        _tell_stopped(stop, ending_at)
+
+
+def _tell_stopped(stop: Stop, ending_at: float) -> None:
+    seconds = asyncio.get_running_loop().time() - ending_at
+    log.info("service.stopped", reason=stop.reason, duration_ms=round(seconds * 1000, 3))
+
+
+@asynccontextmanager
+async def _inbox(settings: Settings) -> AsyncIterator[Inbox]:
+    producer = Producer(
+        Access.to(settings.kafka, f"notifier-ingress-{os.getpid()}"),
+        service="ingress",
+        timeout_s=settings.ingress.append_timeout_s,
+        record_bytes_max=2 * settings.ingress.body_bytes_max + 65_536,  # a body and its headers
+        replace_on_timeout=False,
+    )
+    async with Inbox(producer, Topics(settings.kafka.topic_prefix).inbox) as inbox:
+        yield inbox
+
+
+class Ingress:
+    """The door of one process, from opening to closing."""
+
+    def __init__(self, settings: Settings, inbox: InboxAppender) -> None:
+        self._settings = settings
+        self._inbox = inbox
+        self._is_open = False
+
+    async def health(self) -> Health:
+        """Ready once the inbox's partitions are known, and not while stopping."""
+        return Health(is_ready=self._is_open and self._inbox.is_ready, dependencies={"kafka": self._inbox.is_ready})
+
+    async def metrics(self) -> str:
+        """This process' metrics."""
+        return metrics.text()
+
+    @asynccontextmanager
+    async def open(self, public: socket.socket) -> AsyncIterator[None]:
+        """Take notifications from this socket while the block runs; what is in flight at its end is finished."""
+        limits = Limits(body_bytes_max=self._settings.ingress.body_bytes_max)
+        async with NotifyVerifier() as verifier, asyncio.TaskGroup() as tasks:
+            door = Door(self._settings.channels, self._inbox, verifier, SystemClock())
+            listener = Listener(door, limits)
+            server = await asyncio.get_running_loop().create_server(listener, sock=public, backlog=BACKLOG)
+            telling = tasks.create_task(_tell_overdue(door))
+            self._is_open = True
+            try:
+                yield
+            finally:
+                self._is_open = False
+                server.close()
+                await listener.finish(self._settings.ingress.append_timeout_s + FINISH_EXTRA_S)
+                telling.cancel()
+                door.tell_overdue(at_the_end=True)
+
+
+async def _tell_overdue(door: Door) -> None:
+    while True:
+        await asyncio.sleep(OVERDUE_EVERY_S)
+        door.tell_overdue()
+
+
+async def serve_as_worker(settings: Settings, public: socket.socket, control: socket.socket) -> None:
+    """The work of one of several processes: the parent has the listeners, hands over the public one, and asks how we are."""
+    stop = Stop()
+    stop.on_signals(signal.SIGTERM)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all; the parent says when
+    async with AsyncExitStack() as stack:
+        inbox = await stack.enter_async_context(_inbox(settings))
+        ingress = Ingress(settings, inbox)
+        await stack.enter_async_context(answer_parent(control, ingress, stop.say))
+        async with ingress.open(public):
+            await stop.wait()
+
+
+async def _serve_with_workers(settings: Settings, count: int, config_file: Path | None) -> None:
+    stop = Stop()
+    with (
+        listening(settings.ingress.public, "ingress.public") as public,
+        listening(settings.ingress.internal, "ingress.internal") as internal,
+    ):
+        stop.on_signals(signal.SIGTERM, signal.SIGINT)
+        crew = Crew(public, count, config_file)
+        async with answer_health(internal, crew), crew.at_work():
+            log.info(
+                "service.started",
+                public=str(address_of(public)),
+                internal=str(address_of(internal)),
+                workers=count,
+                pid=os.getpid(),
+            )
+            await stop.wait()
+            ending_at = asyncio.get_running_loop().time()
+        _tell_stopped(stop, ending_at)

@@ -1,0 +1,205 @@
+"""
+The door: verify a notification, make it durable, then say so (design, section 4; hostile_inputs, section 3).
+
+`success` is a promise, so it leaves from one line, after the append. In every other case AlipayHK sends again, which is safe: the
+same notification always comes to the same effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Callable
+from functools import cache
+from math import inf
+
+from notifier.alipayhk.form import names_protocol_fields
+from notifier.channel import Channel, Channels, Verified
+from notifier.clock import Clock
+from notifier.errors import Rejected, Unavailable
+from notifier.evidence import Evidence, to_record
+from notifier.http import Answer, Request
+from notifier.logs import failure, get_logger
+from notifier.metrics import NOTIFICATION_SECONDS, NOTIFICATIONS
+from notifier.notify_verify import NotifyVerifier
+from notifier.ports import InboxAppender
+from notifier.sampling import Sampled
+
+log = get_logger()
+
+PREFIX = "/n/"
+
+FAILING_AFTER = 20
+"""So many signatures in a row that do not verify, without one that does, look like a wrong key rather than like forgers."""
+
+_SAID_EVERY_S = 10.0
+_FAILING_SAID_EVERY_S = 60.0
+_PLAIN = b"Content-Type: text/plain; charset=utf-8\r\n"
+_MORE_HEADERS = {405: b"Allow: POST\r\n", 503: b"Retry-After: 1\r\n"}
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C Trace Context, version 00."""
+
+SUCCESS = Answer(200, b"success", _PLAIN)
+
+
+@cache
+def refusal(status: int) -> Answer:
+    """Every answer but `success`: the protocol's body says no more than that it did not work."""
+    return Answer(status, b"fail", _PLAIN + _MORE_HEADERS.get(status, b""))
+
+
+class Door:
+    """What stands behind the public listener (the `Service` of `notifier.http`)."""
+
+    def __init__(
+        self,
+        channels: Channels,
+        inbox: InboxAppender,
+        verifier: NotifyVerifier,
+        clock: Clock,
+        *,
+        new_traceparent: Callable[[], str] = lambda: f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01",
+    ) -> None:
+        self._channels = channels
+        self._inbox = inbox
+        self._verifier = verifier
+        self._clock = clock
+        self._new_traceparent = new_traceparent
+        self._monotonic = asyncio.get_running_loop().time
+        self._said = Sampled(every_s=_SAID_EVERY_S)
+        self._failing_said = Sampled(every_s=_FAILING_SAID_EVERY_S)
+        self._failures_in_a_row: dict[str, int] = {}
+
+    def is_known(self, path: str) -> bool:
+        """Is this the path of a channel, byte for byte?"""
+        return self._channel_at(path) is not None
+
+    def _channel_at(self, path: str) -> Channel | None:
+        return self._channels.by_token(path[len(PREFIX) :]) if path.startswith(PREFIX) else None
+
+    async def receive(self, request: Request) -> Answer:
+        """
+        Take one notification.
+
+        A client that leaves does not end this: its append may be half way, and its resend will come to the same effect.
+        """
+        began = self._monotonic()
+        channel = self._channel_at(request.path)
+        assert channel is not None, "the listener asked is_known"
+        verified = None
+        try:
+            verified = self._verify(channel, request)
+            if channel.verify_notify_id:
+                assert channel.gateway_url is not None, "the settings asked for it"
+                await self._verifier.confirm(channel.gateway_url, channel.policy.partner_id, verified.notify_id)
+            await self._inbox.append(to_record(verified.evidence))
+            self._accepted(channel.name, verified.evidence, began)
+        except Rejected as why:
+            return self._reject(channel.name, why)
+        except Unavailable as why:
+            return self._not_stored(channel.name, _reason(why), verified, began)
+        except Exception as bug:  # noqa: BLE001 - whatever it is, AlipayHK hears that it has to send again, and we hear of it
+            return self._not_stored(channel.name, "internal_error", verified, began, bug)
+        return SUCCESS  # nowhere else: what is promised here is on all in-sync replicas
+
+    def _verify(self, channel: Channel, request: Request) -> Verified:
+        if request.query and names_protocol_fields(request.query.encode("utf-8", "surrogateescape")):
+            raise Rejected(400, "query")
+        verified = channel.verify(
+            request.body, request.content_type, self._clock.now(), self._traceparent(request.traceparent)
+        )
+        self._failures_in_a_row.pop(channel.name, None)
+        return verified
+
+    def _traceparent(self, given: str | None) -> str:
+        """The trace that a proxy of ours began, else a new one."""
+        return given if given is not None and _TRACEPARENT.fullmatch(given) else self._new_traceparent()
+
+    def refuse(self, path: str | None, why: Rejected) -> Answer:
+        """Answer what was decided before there was a whole request."""
+        channel = None if path is None else self._channel_at(path)
+        return self._reject(None if channel is None else channel.name, why)
+
+    def turn_away(self) -> Answer:
+        """Answer a connection that is one too many."""
+        count = self._said.take(("", "", "503"), self._monotonic())
+        if count:
+            log.warning("connections.exhausted", count=count)
+        return refusal(503)
+
+    def tell_overdue(self, *, at_the_end: bool = False) -> None:
+        """Say what was counted but not said since the last line about it. Call it every few seconds, and at the end."""
+        for (channel, reason, status), count in self._said.overdue(inf if at_the_end else self._monotonic()):
+            if not channel and not reason:
+                log.warning("connections.exhausted", count=count)
+            elif status == "503":
+                log.error("notification.not_stored", channel=channel, reason=reason, count=count)
+            else:
+                _say_rejected(channel or None, Rejected(int(status), reason), count)
+
+    # What is told: ids, counts, sizes and durations; never the token, the body, a signature or who paid.
+
+    def _accepted(self, channel: str, evidence: Evidence, began: float) -> None:
+        seconds = self._monotonic() - began
+        NOTIFICATIONS.of(channel, "accepted", "").inc()
+        NOTIFICATION_SECONDS.of("accepted").observe(seconds)
+        log.info(
+            "notification.accepted",
+            channel=channel,
+            order=evidence.order,
+            evidence_id=evidence.evidence_id,
+            verdict=evidence.verdict,
+            body_bytes=len(evidence.body),
+            duration_ms=round(seconds * 1000, 3),
+            trace_id=evidence.traceparent[3:35] if evidence.traceparent else None,
+        )
+
+    def _reject(self, channel: str | None, why: Rejected) -> Answer:
+        NOTIFICATIONS.of(channel or "", "rejected", why.reason).inc()
+        count = self._said.take((channel or "", why.reason, str(why.status)), self._monotonic())
+        if count:
+            _say_rejected(channel, why, count)
+        if channel is not None and why.reason == "signature":
+            self._one_more_bad_signature(channel)
+        return refusal(why.status)
+
+    def _one_more_bad_signature(self, channel: str) -> None:
+        failures = self._failures_in_a_row.get(channel, 0) + 1
+        self._failures_in_a_row[channel] = failures
+        if failures >= FAILING_AFTER and self._failing_said.take((channel,), self._monotonic()):
+            log.error("channel.failing", channel=channel, count=failures)
+
+    def _not_stored(
+        self, channel: str, reason: str, verified: Verified | None, began: float, bug: Exception | None = None
+    ) -> Answer:
+        seconds = self._monotonic() - began
+        NOTIFICATIONS.of(channel, "not_stored", reason).inc()
+        NOTIFICATION_SECONDS.of("not_stored").observe(seconds)
+        # What a stranger without a signature can bring about is told now and then, what AlipayHK sent each time.
+        count = 1 if verified is not None else self._said.take((channel, reason, "503"), self._monotonic())
+        if count:
+            log.error(
+                "notification.not_stored",
+                channel=channel,
+                reason=reason,
+                count=count,
+                duration_ms=round(seconds * 1000, 3),
+                **(_ids(verified.evidence) if verified is not None else {}),
+                **(failure(bug) if bug is not None else {}),
+            )
+        return refusal(503)
+
+
+def _say_rejected(channel: str | None, why: Rejected, count: int) -> None:
+    known = {} if channel is None else {"channel": channel}
+    log.warning("notification.rejected", reason=why.reason, status=why.status, count=count, **known)
+
+
+def _ids(evidence: Evidence) -> dict[str, object]:
+    return {"order": evidence.order, "evidence_id": evidence.evidence_id, "body_bytes": len(evidence.body)}
+
+
+def _reason(why: Unavailable) -> str:
+    """The contract's reason (section 8) for what was not there in time."""
+    return {"alipayhk": "notify_verify", "keys": "no_key"}.get(why.what, why.why)

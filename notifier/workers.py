@@ -1,0 +1,203 @@
+"""
+Several processes on one public socket (`serve --workers N`).
+
+The parent binds both listeners once and hands the public one to each worker as an open file: a `SO_REUSEPORT` would spread
+connections as well, but hide a port that another program has. Between parent and worker is a socket pair: the parent asks how
+the worker is, the worker sees the parent's end by its closing. Workers are fresh interpreters, never forks of a process that
+has threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from notifier import metrics
+from notifier.health import Health, Reporter
+from notifier.logs import get_logger
+
+log = get_logger()
+
+ASK_TIMEOUT_S = 1.0
+"""A worker that does not say in time how it is counts as not ready."""
+REPORT_BYTES_MAX = 4_194_304
+FIRST_RETRY_S = 0.5
+RETRY_S_MAX = 30.0
+SETTLED_S = 60.0
+"""A worker that worked so long and died is started again at once: its end was an accident, not its beginning."""
+STOP_S_MAX = 20.0
+"""In-flight appends, the flush and the end of the producer are bounded; a worker that takes longer is killed."""
+
+_QUESTION = b"?"
+_SIZE = struct.Struct("!I")
+
+
+class Report(msgspec.Struct, frozen=True):
+    """How a worker is, and its metrics."""
+
+    is_ready: bool
+    dependencies: dict[str, bool]
+    metrics: bytes
+
+
+_encode = msgspec.msgpack.encode
+_decode = msgspec.msgpack.Decoder(Report).decode
+
+
+@asynccontextmanager
+async def answer_parent(control: socket.socket, reporter: Reporter, stop: Callable[[str], None]) -> AsyncIterator[None]:
+    """In a worker: answer the parent's questions while the block runs; `stop` is called when there is no parent any more."""
+    reader, writer = await asyncio.open_connection(sock=control)
+    async with asyncio.TaskGroup() as tasks:
+        answering = tasks.create_task(_answer(reader, writer, reporter, stop))
+        try:
+            yield
+        finally:
+            answering.cancel()
+            writer.close()
+
+
+async def _answer(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reporter: Reporter, stop: Callable[[str], None]
+) -> None:
+    try:
+        while await reader.read(1) == _QUESTION:
+            health = await reporter.health()
+            report = _encode(Report(health.is_ready, dict(health.dependencies), metrics.snapshot()))
+            writer.write(_SIZE.pack(len(report)) + report)
+            await writer.drain()
+    except ConnectionError:
+        pass
+    stop("parent_gone")
+
+
+@dataclass(slots=True)
+class _Worker:
+    """One worker as the parent sees it."""
+
+    process: Process
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    last: Report | None = None
+
+    async def ask(self) -> Report | None:
+        """How it is now; None if it does not say so in time."""
+        async with self.asking:
+            try:
+                async with asyncio.timeout(ASK_TIMEOUT_S):
+                    self.writer.write(_QUESTION)
+                    (size,) = _SIZE.unpack(await self.reader.readexactly(_SIZE.size))
+                    assert size <= REPORT_BYTES_MAX
+                    self.last = _decode(await self.reader.readexactly(size))
+            except (TimeoutError, OSError, asyncio.IncompleteReadError):
+                # An answer that comes later would be taken for that of the next question: this one is asked no more.
+                self.writer.close()
+                return None
+            return self.last
+
+
+class Crew:
+    """All workers: started, asked, started again when one dies, ended. It is the `Reporter` of the internal listener."""
+
+    def __init__(self, public: socket.socket, count: int, config_file: Path | None) -> None:
+        self._public = public
+        self._count = count
+        self._command = [sys.executable, "-m", "notifier.worker", *([str(config_file)] if config_file else [])]
+        self._workers: dict[int, _Worker] = {}
+        self._retired = metrics.retire([])
+        self._stopping = asyncio.Event()
+
+    async def health(self) -> Health:
+        """Ready when every worker is, and not while stopping."""
+        reports = await asyncio.gather(*(worker.ask() for worker in list(self._workers.values())))
+        there = [report for report in reports if report is not None]
+        is_complete = len(there) == self._count and not self._stopping.is_set()
+        return Health(
+            is_ready=is_complete and all(report.is_ready for report in there),
+            dependencies={
+                "kafka": bool(there) and all(report.dependencies.get("kafka", False) for report in there),
+                "workers": len(there) == self._count,
+            },
+        )
+
+    async def metrics(self) -> str:
+        """The sum over the workers, those that ended included."""
+        workers = list(self._workers.values())
+        await asyncio.gather(*(worker.ask() for worker in workers))
+        return metrics.merge([self._retired, *(worker.last.metrics for worker in workers if worker.last is not None)])
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """Keep all workers running while the block runs; then end them in order."""
+        async with asyncio.TaskGroup() as tasks:
+            for index in range(self._count):
+                tasks.create_task(self._keep(index))
+            try:
+                yield
+            finally:
+                self._stopping.set()
+                for worker in self._workers.values():
+                    worker.process.terminate()
+
+    async def _keep(self, index: int) -> None:
+        loop = asyncio.get_running_loop()
+        name = f"worker-{index + 1}"
+        retry_in_s = FIRST_RETRY_S
+        while not self._stopping.is_set():
+            began = loop.time()
+            pid, status = await self._run_one(index, name)
+            if self._stopping.is_set():
+                return
+            if loop.time() - began >= SETTLED_S:
+                retry_in_s = FIRST_RETRY_S
+            log.warning("child.exited", child=name, pid=pid, status=status, retry_in_s=retry_in_s)
+            try:
+                async with asyncio.timeout(retry_in_s):
+                    await self._stopping.wait()
+            except TimeoutError:
+                retry_in_s = min(2 * retry_in_s, RETRY_S_MAX)
+
+    async def _run_one(self, index: int, name: str) -> tuple[int, int]:
+        """Run one worker to its end; return its process id and its exit status."""
+        ours, its = socket.socketpair()
+        with its:
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                str(self._public.fileno()),
+                str(its.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(self._public.fileno(), its.fileno()),
+            )
+        reader, writer = await asyncio.open_connection(sock=ours)
+        worker = self._workers[index] = _Worker(process, reader, writer)
+        log.info("child.started", child=name, pid=process.pid)
+        try:
+            return process.pid, await self._ended(process)
+        finally:
+            writer.close()
+            del self._workers[index]
+            if worker.last is not None:
+                self._retired = metrics.retire([self._retired, worker.last.metrics])
+
+    async def _ended(self, process: Process) -> int:
+        """Wait for its end: for ever while it works, for a bounded time once it was told to stop."""
+        async with asyncio.TaskGroup() as tasks:
+            killing = tasks.create_task(self._kill_when_late(process))
+            status = await process.wait()
+            killing.cancel()
+        return status
+
+    async def _kill_when_late(self, process: Process) -> None:
+        await self._stopping.wait()
+        await asyncio.sleep(STOP_S_MAX)
+        process.kill()
