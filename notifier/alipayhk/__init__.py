@@ -1,0 +1,1 @@
+"""AlipayHK's wire: bytes in, statements out. Pure, one file per idea; its words end here."""

@@ -1,0 +1,109 @@
+"""
+The urlencoded form, read over bytes and read strictly.
+
+A signature covers names and values after one decoding, so the reader must have exactly one opinion on every body: what a
+framework would forgive (a repeated name, a malformed escape, a name without `=`) is refused before any key is touched. The values
+stay bytes, because no charset is known before the signature is verified.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import a2b_qp
+from urllib.parse import unquote_to_bytes
+
+from notifier.errors import Rejected
+
+Fields = dict[bytes, bytes]
+"""Decoded names and values, in the order in which they arrived."""
+
+FIELDS_MAX = 100
+"""AlipayHK's fullest message has about thirty fields; merchants add none to the body."""
+
+SIGN = b"sign"
+SIGN_TYPE = b"sign_type"
+UNSIGNED = frozenset((SIGN, SIGN_TYPE))
+
+_NAME = re.compile(rb"[A-Za-z0-9_]{1,64}")
+_PLAIN = re.compile(rb"[A-Za-z0-9_]{1,64}=[^&]*+(?:&[A-Za-z0-9_]{1,64}=[^&]*+)*+")
+_MALFORMED_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+# What AlipayHK calls fields of its own: the tables of `trade_status_sync` and of `forex_refund`'s notification, and the names
+# under which its other products say the same.
+_PROTOCOL_NAMES = frozenset(
+    b"_input_charset charset notify_id notify_type notify_time notify_action_type sign sign_type partner partner_id "
+    b"out_trade_no trade_no trade_status total_fee total_amount rmb_fee currency subject body payment_type price quantity "
+    b"discount is_total_fee_adjust use_coupon seller_id seller_email buyer_id buyer_email "
+    b"gmt_create gmt_payment gmt_close gmt_refund refund_status out_return_no return_amount refund_amount error_code".split()
+)
+
+
+def parse(body: bytes) -> Fields:
+    """
+    Read a form: split on `&`, then on the first `=`, `+` is a blank, percent-decode once.
+
+    Splitting comes before decoding, so an escaped delimiter is data. NUL and control bytes in a value are evidence, not a reason
+    to lose a genuine message.
+
+    Raises:
+        Rejected: 400 malformed. An empty segment, no `=`, more than `FIELDS_MAX` fields, a malformed escape, a name other than
+            1 to 64 of `[A-Za-z0-9_]`, a name that comes twice (in any case), `sign` or `sign_type` in another case.
+    """
+    if body.count(b"&") >= FIELDS_MAX or _MALFORMED_ESCAPE.search(body):
+        raise Rejected(400, "malformed")
+    blanks = body.replace(b"+", b" ")
+    if b"%26" not in body and _PLAIN.fullmatch(blanks):
+        # As AlipayHK writes: no name is escaped and no escape hides a delimiter, so all can be decoded in one go.
+        pairs = [segment.split(b"=", 1) for segment in _unescape(blanks).split(b"&")]
+    else:
+        pairs = [_pair(segment) for segment in blanks.split(b"&")]
+    fields: Fields = dict(pairs)
+    if len(fields) != len(pairs) or _differ_by_case(fields):
+        raise Rejected(400, "malformed")
+    return fields
+
+
+def _pair(segment: bytes) -> list[bytes]:
+    name, equals, value = segment.partition(b"=")
+    name = _unescape(name)
+    if not equals or not _NAME.fullmatch(name):
+        raise Rejected(400, "malformed")
+    return [name, _unescape(value)]
+
+
+def _differ_by_case(fields: Fields) -> bool:
+    """Whether a reader who ignores case could take one field for another, or for a signature that this one does not see."""
+    if b"".join(fields).islower():
+        return False
+    lowered = {name.lower() for name in fields}
+    return len(lowered) != len(fields) or any(name in lowered and name not in fields for name in UNSIGNED)
+
+
+def _unescape(escaped: bytes) -> bytes:
+    """
+    Percent-decode once, where each `%` is known to begin an escape.
+
+    Quoted-printable writes the same escape with another sign, and `binascii` reads it in C: a sixth of the time of
+    `urllib.parse.unquote_to_bytes`, which would be half of all that is done to a message beside its signature.
+    """
+    return a2b_qp(escaped.replace(b"=", b"=3D").replace(b"%", b"="))
+
+
+def canonical(fields: Fields) -> bytes:
+    """
+    The bytes that AlipayHK signed: all but `sign`, `sign_type` and empty values, sorted by name, joined raw.
+
+    The same for MD5, RSA and RSA2 (AlipayHK's published demo, `AlipayCore.createLinkString`).
+    """
+    return b"&".join([name + b"=" + fields[name] for name in sorted(fields) if fields[name] and name not in UNSIGNED])
+
+
+def names_protocol_fields(query: bytes) -> bool:
+    """
+    Whether a query string names a field of AlipayHK's, in any case of letters or escaping.
+
+    Merchants may put parameters of their own behind their `notify_url`; they are neither signed nor read. One that is called like
+    AlipayHK's is an attempt to be taken for it. Malformed escapes are left as they are: nobody reads what they hide.
+    """
+    names = (part.partition(b"=")[0] for part in query.replace(b"+", b" ").replace(b";", b"&").split(b"&"))
+    return any(unquote_to_bytes(name).strip().lower() in _PROTOCOL_NAMES for name in names)
