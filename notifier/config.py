@@ -1,8 +1,8 @@
 """
 The settings: read once, checked whole, then unchangeable (contract, section 3).
 
-A TOML file, and above it the environment. Whatever is wrong is told in one message, each fault with its place and its remedy;
-nobody learns of the second fault only after mending the first. Secrets appear in no message and no `repr`.
+A TOML file, and above it the environment. Whatever is wrong is told in one message, each fault with its place and its remedy; a
+rule about several settings is judged where each of them is right by itself. Secrets appear in no message and no `repr`.
 """
 
 from __future__ import annotations

@@ -42,6 +42,12 @@ class KeySettings(Table):
     not_before: Instant | None = None
     not_after: Instant | None = None
 
+    @field_validator("file")
+    @classmethod
+    def _can_be_read(cls, path: Path) -> Path:
+        read_file(path)
+        return path
+
     @model_validator(mode="after")
     def _begins_before_it_ends(self) -> KeySettings:
         if self.not_before is not None and self.not_after is not None and self.not_before >= self.not_after:
@@ -80,6 +86,13 @@ class ChannelSettings(Table):
     def _holds_a_token(cls, path: Path | None) -> Path | None:
         if path is not None:
             cls._is_a_token(read_secret(path))
+        return path
+
+    @field_validator("md5_key_file")
+    @classmethod
+    def _holds_an_md5_key(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            Md5Key.parse(read_secret(path))
         return path
 
     @field_validator("protocol")
@@ -160,9 +173,14 @@ class ChannelSettings(Table):
         """
         The channel with its keys, or None after `refuse` was told (which setting, what is wrong) for each key that will not do.
         """
-        ring = [*self._rsa_ring(refuse), *self._md5_ring(refuse)]
-        if len(ring) < len(self.keys) + (self.md5_key_file is not None):
+        ring = list(self._rsa_ring(refuse))
+        if len(ring) < len(self.keys):
             return None
+        if self.md5_key_file is not None:
+            ring.append(KeyInRing(Md5Key.parse(read_secret(self.md5_key_file))))
+        for sign_type in self.sign_types:
+            if not any(one.key.serves(sign_type) for one in ring):
+                refuse("sign_types", f"names {sign_type}, and no key is strong enough for it")
         return Channel(
             name=self.name,
             token=self.secret_token(),
@@ -193,16 +211,6 @@ class ChannelSettings(Table):
                 continue
             taken[key.fingerprint] = f"is the same key as keys[{index}]"
             yield KeyInRing(key, entry.not_before, entry.not_after)
-
-    def _md5_ring(self, refuse: Callable[[str, str], None]) -> Iterator[KeyInRing]:
-        if self.md5_key_file is None:
-            return
-        try:
-            key = Md5Key.parse(read_secret(self.md5_key_file))
-        except ValueError as fault:
-            refuse("md5_key_file", str(fault))
-        else:
-            yield KeyInRing(key, None, None)
 
     def _own_fingerprint(self, refuse: Callable[[str, str], None]) -> str | None:
         """Of the public half of our own key: it is often put where AlipayHK's belongs, and then every message looks forged."""

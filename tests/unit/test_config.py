@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -373,13 +372,18 @@ FAULTS = [
     (channel(keys=["keys/alipayhk.pem", "keys/alipayhk.pem"]), SHOP + " → keys[1]", "is the same key as keys[0]."),
     (
         channel(keys=["keys/none.pem"]),
-        SHOP + " → keys[0]",
+        SHOP + " → keys[0] → file",
         "names a file that cannot be read (no such file or directory); a relative path begins at the settings file's folder.",
     ),
     (
         channel(keys=["keys/ours.pem"], merchant_key_file="keys/ours.private.pem"),
         SHOP + " → keys[0]",
         "is the merchant's own public key; AlipayHK's is wanted, shown beside it.",
+    ),
+    (
+        channel(sign_types=["RSA", "RSA2"], keys=["keys/weak.pem"], allow_legacy_key=True, verify_notify_id=False),
+        SHOP + " → sign_types",
+        "names RSA2, and no key is strong enough for it.",
     ),
     (
         channel(merchant_key_file="keys/ours.pem"),
@@ -474,6 +478,29 @@ FAULTS = [
 def test_a_fault_is_told_with_its_place_and_its_remedy(folder: Folder, text: str, place: str, words: str) -> None:
     """Whoever reads it knows which line to change, and to what."""
     assert folder.faults(text) == [f"notifier.toml, {place}: {words}" if place else f"notifier.toml: {words}"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "setting", "words"),
+    [
+        ({"keys": ["keys/weak.pem"]}, "keys[0]", "has only 1024 bits"),
+        ({"keys": ["keys/weak.pem"], "sign_types": ["RSA"]}, "keys[0]", "allow_legacy_key = true"),
+        ({"keys": ["keys/ours.private.pem"]}, "keys[0]", "private key"),
+        ({"keys": ["token"]}, "keys[0]", "public key"),
+        ({"sign_types": ["MD5"], "keys": [], "md5_key_file": "token"}, "md5_key_file", "32 letters and digits"),
+        ({"sign_types": ["MD5"], "keys": [], "md5_key_file": "empty"}, "md5_key_file", "is empty"),
+    ],
+)
+def test_a_key_that_will_not_do_keeps_the_process_from_starting(
+    folder: Folder, settings: dict[str, object], setting: str, words: str
+) -> None:
+    """C01, C32: a weak, a wrong and a missing key, each with what to do."""
+    (folder.path / "empty").touch()
+
+    (fault,) = folder.faults(channel(**settings))
+
+    assert fault.startswith(f"notifier.toml, {SHOP} → {setting}: ")
+    assert words in fault
 
 
 @pytest.mark.parametrize(
@@ -659,11 +686,16 @@ def test_what_an_endpoint_wants(folder: Folder) -> None:
     assert everything.wants("shop-hkd", "order.noted")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unreadable for root")
-def test_a_file_that_may_not_be_read_is_a_fault(folder: Folder) -> None:
-    """Often the service runs as somebody else than who wrote the file."""
-    path = folder.write("")
-    path.chmod(0)
+def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
+    """One message with the reason, never a traceback; a folder stands for all that can be wrong with a file."""
+    with pytest.raises(SettingsFault, match=r"cannot be read \(is a directory\)"):
+        load(tmp_path, {})
 
-    with pytest.raises(SettingsFault, match=r"cannot be read \(permission denied\)"):
+
+def test_a_file_that_is_not_utf_8_is_told_with_its_line(tmp_path: Path) -> None:
+    """An editor of another age wrote it."""
+    path = tmp_path / "notifier.toml"
+    path.write_bytes("# one\n# zwei: ü\n".encode("latin-1"))
+
+    with pytest.raises(SettingsFault, match="line 2 is not UTF-8"):
         load(path, {})
