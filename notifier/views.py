@@ -2,8 +2,8 @@
 Views in Redis (`notifier.ports.ViewStore`): the one place where redis-py's types are seen.
 
 A view is one hash: a field per key, and the position in a field of its own, so that one HMGET reads both at one moment. With it
-go sorted sets, one per group: what is due when. All names of a partition share a hash tag with the log's topic in it, so that they
-lie in one slot and no old copy of Redis meets a topic that was made anew under another name. Nothing expires by itself.
+go sorted sets, one per group: what is due when. All names of a partition share a hash tag with the log's topic in it: they
+lie in one slot, and no old copy of Redis meets a topic that was made anew under another name. Nothing expires by itself.
 """
 
 from __future__ import annotations

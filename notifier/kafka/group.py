@@ -65,7 +65,8 @@ class Group:
             session_timeout_ms=round(session_timeout_s * 1000),
             heartbeat_interval_ms=min(1000, round(session_timeout_s * 1000) // 3),
             rebalance_timeout_ms=30_000,
-            max_poll_interval_ms=300_000,
+            # the loop polls only where there is room; a hung process shows in its heartbeats, which share its event loop
+            max_poll_interval_ms=86_400_000,
             fetch_max_wait_ms=50,
             max_partition_fetch_bytes=4 * 1024 * 1024,
             # equal partition numbers of several topics stay together

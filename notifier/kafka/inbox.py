@@ -9,13 +9,9 @@ from typing import Self
 from notifier import metrics
 from notifier.errors import Unavailable
 from notifier.kafka.producer import Producer
-from notifier.logs import get_logger
+from notifier.outage import Outages
 from notifier.record import Record
 from notifier.topics import partition_of
-
-log = get_logger()
-
-RETRY_CONNECT_S = 1.0
 
 
 class Inbox:
@@ -34,6 +30,7 @@ class Inbox:
         self._unacknowledged_max = unacknowledged_max
         self._partitions = 0
         self._in_flight = metrics.APPENDS_IN_FLIGHT.of(topic)
+        self._outages = Outages()
         self._connecting = asyncio.TaskGroup()
         self._connection: asyncio.Task[None] | None = None
 
@@ -83,17 +80,5 @@ class Inbox:
             self._in_flight.set(self._unacknowledged)
 
     async def _connect(self) -> None:
-        """Learn the inbox's partitions; say once that Kafka is not there, and once that it is."""
-        is_told = False
-        while True:
-            try:
-                self._partitions = await self._producer.partitions_of(self._topic)
-            except Unavailable as error:
-                if not is_told:
-                    log.warning("kafka.unavailable", topic=self._topic, error=error.why)
-                    is_told = True
-                await asyncio.sleep(RETRY_CONNECT_S)
-                continue
-            if is_told:
-                log.info("kafka.recovered", topic=self._topic)
-            return
+        """Learn the inbox's partitions, however long Kafka is away."""
+        self._partitions = await self._outages.ride_out(lambda: self._producer.partitions_of(self._topic))

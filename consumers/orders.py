@@ -1,0 +1,275 @@
+"""
+The orders job: evidence in, events out (design, section 5).
+
+For each batch of a partition's evidence: read what is known of its orders from the view, decide one record after the other,
+append what is set aside, append what follows, move the view, and only then count the evidence as done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+
+from consumers.partition import Batch, Feed
+from consumers.view import Merging, RecreatedTopicError, View
+from notifier import events, evidence, metrics
+from notifier.alipayhk import mapi
+from notifier.clock import Clock
+from notifier.errors import Reason, Unusable
+from notifier.evidence import USABLE, Evidence
+from notifier.logs import failure, get_logger
+from notifier.order import Changed, Known, SetAside, Unchanged, decide
+from notifier.outage import Outages
+from notifier.ports import Appender, LogReader, ViewStore
+from notifier.record import Record, Stored
+from notifier.topics import DAY_MS, Topics
+
+log = get_logger()
+
+LOOK_EVERY_S = 60.0
+
+AWAY_TOO_LONG = timedelta(milliseconds=7 * DAY_MS)
+"""Half the compaction lag of the orders topic (rule 9): after it, what the last commit relied on may be compacted away."""
+
+
+def merge(known: Record | None, new: Record) -> Record:
+    """A record replaces what is known of its order if its version is not below it (rule 1)."""
+    if known is not None and events.version_of(new) < events.version_of(known):
+        return known
+    return new
+
+
+ORDERS = Merging(merge=merge, due=lambda _: None)
+
+
+class Noted(msgspec.Struct):
+    """What a commit carries beside its offset: the log's known end (rule 4) and when that was (rule 9)."""
+
+    end: int
+    at: datetime
+
+
+def note(end: int, at: datetime) -> str:
+    """A commit's metadata."""
+    return msgspec.json.encode(Noted(end, at)).decode()
+
+
+def read_note(metadata: str) -> Noted | None:
+    """A commit's metadata read back; None where it is none of ours."""
+    try:
+        return msgspec.json.decode(metadata, type=Noted)
+    except msgspec.DecodeError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class OrdersJob:
+    """What all partitions of the job share."""
+
+    topics: Topics
+    store: ViewStore
+    reader: LogReader
+    appender: Appender
+    outages: Outages
+    clock: Clock
+
+    def work(self, partition: int) -> OrdersPartition:
+        """The work on one partition."""
+        return OrdersPartition(self, partition)
+
+
+class _Line(NamedTuple):
+    """A log line that is written once what it says is durable."""
+
+    write: Callable[[], None]
+
+
+class OrdersPartition:
+    """One partition of the inbox, folded."""
+
+    waiting = 0
+
+    def __init__(self, job: OrdersJob, partition: int) -> None:
+        self._job = job
+        self._partition = partition
+        self._view = View(
+            job.topics.orders, partition, ORDERS, store=job.store, reader=job.reader, appender=job.appender
+        )
+        self.in_flight = 0
+
+    async def run(self, feed: Feed) -> None:
+        """Fold until the partition is taken away."""
+        job, inbox = self._job, self._job.topics.inbox
+        upto = await job.outages.ride_out(lambda: self._open(feed))
+        feed.begin(inbox, upto)
+        loop = asyncio.get_running_loop()
+        look_at = loop.time() + LOOK_EVERY_S
+        while True:
+            batch = await feed.take(max(look_at - loop.time(), 0.0))
+            if batch is not None:
+                upto = await self._done(batch, feed)
+            if loop.time() >= look_at:
+                await job.outages.ride_out(self._view.look)
+                feed.done(inbox, upto, self._note())
+                look_at = loop.time() + LOOK_EVERY_S
+
+    async def _open(self, feed: Feed) -> int:
+        """Where to begin, with a view that knows what the last committer knew (rules 4 and 9)."""
+        job, inbox = self._job, self._job.topics.inbox
+        commit = await feed.committed(inbox)
+        noted = read_note(commit.metadata) if commit else None
+        start, end = await job.reader.bounds(inbox, self._partition)
+        if commit is not None and commit.offset > end:
+            raise RecreatedTopicError(
+                f"{inbox} partition {self._partition} ends at {end}, but {commit.offset} was committed: the topic was deleted and"
+                " made anew. Give the installation a new kafka.topic_prefix, or delete the consumer group to start over."
+            )
+        is_continued = commit is not None and noted is not None and job.clock.now() - noted.at <= AWAY_TOO_LONG
+        await self._view.open(noted.end if noted and is_continued else 0)
+        return commit.offset if commit and is_continued else start
+
+    def _note(self) -> str:
+        return note(self._view.known_end, self._job.clock.now())
+
+    async def _done(self, batch: Batch, feed: Feed) -> int:
+        """Fold a batch; return the offset below which all is durable."""
+        self.in_flight = len(batch.records)
+        try:
+            lines = await self._job.outages.ride_out(lambda: self._fold(batch.records))
+        except events.NewerStateError:
+            log.error("partition.stuck", topic=batch.topic, partition=self._partition, reason="newer_state_version")
+            await feed.closed()
+            return batch.records[0].offset
+        finally:
+            self.in_flight = 0
+        upto = batch.records[-1].offset + 1
+        feed.done(batch.topic, upto, self._note())
+        for line in lines:
+            line.write()
+        return upto
+
+    async def _fold(self, records: list[Stored]) -> list[_Line]:
+        """
+        Append what the records amount to; return what there is to say about it.
+
+        Whatever fails in between, the whole batch is folded again from the view: batch boundaries mean nothing.
+        """
+        job = self._job
+        snapshot = await self._view.read(stored.record.key for stored in records)
+        fold = _Fold(snapshot.known, self._partition, job.clock)
+        for stored in records:
+            fold.take(stored)
+        if fold.aside:
+            # set aside before the order changes, so that no crash can leave the order without the quarantine's record
+            await job.appender.append(job.topics.quarantine, self._partition, fold.aside)
+        if fold.changes:
+            await self._view.append(snapshot, fold.changes)
+        return fold.lines
+
+
+class _Fold:
+    """A batch being folded: one record for each piece of evidence that adds a fact, never two in one (rule 2)."""
+
+    def __init__(self, latest: dict[bytes, Record], partition: int, clock: Clock) -> None:
+        self._latest = latest
+        self._known: dict[bytes, Known] = {}
+        self._partition = partition
+        self._clock = clock
+        self.changes: list[Record] = []
+        self.aside: list[Record] = []
+        self.lines: list[_Line] = []
+
+    def take(self, stored: Stored) -> None:
+        """Fold one record."""
+        read: Evidence | None = None
+        try:
+            read = evidence.from_record(stored.record)
+            self._judge(stored, read)
+        except events.NewerStateError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug of ours about one record must not hold its partition up (L2)
+            self._set_aside(stored, read, Reason.INTERNAL_ERROR, error)
+
+    def _judge(self, stored: Stored, read: Evidence) -> None:
+        if read.verdict != USABLE:
+            self._set_aside(stored, read, Reason(read.verdict))
+            return
+        try:
+            statement = mapi.statement_of(read)
+        except Unusable as unusable:
+            self._set_aside(stored, read, unusable.reason)
+            return
+        decision = decide(self._known_of(stored.record.key), statement, read)
+        match decision:
+            case Unchanged():
+                metrics.EVIDENCE_REPEATED.of(read.channel).inc()
+                self._say_repeated(stored, read)
+            case SetAside(reason=reason):
+                self._set_aside(stored, read, reason)
+            case Changed():
+                self._change(stored, read, statement.order, decision)
+
+    def _known_of(self, key: bytes) -> Known | None:
+        if key not in self._known and key in self._latest:
+            self._known[key] = events.known_from(self._latest[key])
+        return self._known.get(key)
+
+    def _change(self, stored: Stored, read: Evidence, order: str, change: Changed) -> None:
+        record = events.to_record(change, read, order, stored.offset)
+        self.changes.append(record)
+        self._known[record.key] = Known(change.version, change.facts, change.summary)
+        if change.held is not None:
+            self._set_aside(stored, read, change.held)
+        self.lines.append(_Line(lambda: self._say_changed(read, order, change)))
+
+    def _set_aside(self, stored: Stored, read: Evidence | None, reason: Reason, error: Exception | None = None) -> None:
+        self.aside.append(evidence.to_quarantine(stored.record, reason, self._partition, stored.offset))
+        channel = read.channel if read else ""
+        ids = {
+            "channel": channel,
+            "order": read.order if read else None,
+            "evidence_id": read.evidence_id if read else None,
+            "partition": self._partition,
+            "offset": stored.offset,
+        }
+
+        def write() -> None:
+            metrics.EVIDENCE_QUARANTINED.of(channel, reason.value).inc()
+            log.warning("evidence.quarantined", reason=reason.value, **ids)
+            if error is not None:
+                log.error("evidence.failed", **ids, **failure(error))
+
+        self.lines.append(_Line(write))
+
+    def _say_repeated(self, stored: Stored, read: Evidence) -> None:
+        self.lines.append(
+            _Line(
+                lambda: log.info(
+                    "evidence.repeated",
+                    channel=read.channel,
+                    order=read.order,
+                    evidence_id=read.evidence_id,
+                    partition=self._partition,
+                    offset=stored.offset,
+                )
+            )
+        )
+
+    def _say_changed(self, read: Evidence, order: str, change: Changed) -> None:
+        metrics.ORDERS_CHANGED.of(read.channel, change.event_type).inc()
+        log.info(
+            "order.changed",
+            channel=read.channel,
+            order=order,
+            evidence_id=read.evidence_id,
+            event_id=events.event_id(read.channel, order, change.version, read.evidence_id),
+            event_type=change.event_type,
+            status=change.summary.status,
+            version=change.version,
+            since_received_ms=round((self._clock.now() - read.received_at).total_seconds() * 1000, 1),
+        )

@@ -1,0 +1,354 @@
+"""
+The one loop: a group's member fetches, each partition is worked on in its order by a task of its own, what is done is committed.
+
+Jobs differ in what they do with a partition (`Work`); how partitions come and go, and that a slow one holds no other up, is here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple, Protocol
+
+from notifier import metrics
+from notifier.clock import Clock
+from notifier.errors import Unavailable
+from notifier.kafka.access import Access
+from notifier.kafka.group import Commit, Group, Source
+from notifier.logs import get_logger
+from notifier.outage import Outages
+from notifier.record import Stored
+
+log = get_logger()
+
+POLL_RECORDS_MAX = 2_000
+POLL_TIMEOUT_MS = 50
+BATCHES_WAITING_MAX = 2
+"""Per partition: one is worked on, the next is at hand."""
+
+COMMIT_EVERY_S = 0.5
+"""A restart repeats what was done since; repeating is harmless, a commit for each batch is not free."""
+
+DRAIN_S = 2.0
+"""How long a partition that is taken away may finish what it has begun. Then it is cut off: what it began may be repeated."""
+
+REPORT_EVERY_S = 30.0
+
+
+class FeedClosed(Exception):
+    """The partition is not ours any more, or the process stops: finish."""
+
+
+class Batch(NamedTuple):
+    """Records of one topic of one partition, in its order; never empty."""
+
+    topic: str
+    records: list[Stored]
+
+
+class Work(Protocol):
+    """What a job does with one partition that it was given."""
+
+    async def run(self, feed: Feed) -> None:
+        """Work until the feed is closed (`FeedClosed` may pass through)."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """What waits for a later time, in this partition."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """What is being worked on beside the feed's batches."""
+        ...
+
+
+class Feed:
+    """One partition's records, and what is done of them. It lives from the partition's assignment to its revocation."""
+
+    def __init__(self, partition: int, group: Group, is_room: asyncio.Event) -> None:
+        self.partition = partition
+        self._group = group
+        self._is_room = is_room
+        self._batches: deque[Batch] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._closed = asyncio.Event()
+        self._topics: set[str] = set()
+        self.uncommitted: dict[Source, Commit] = {}
+        self.done_upto: dict[Source, int] = {}
+        self.oldest_at_ms: int | None = None
+
+    async def committed(self, topic: str) -> Commit | None:
+        """What was last committed of a topic's partition."""
+        return await self._group.committed(Source(topic, self.partition))
+
+    def begin(self, topic: str, offset: int) -> None:
+        """Let records come, from this offset on."""
+        if self._closed.is_set():
+            raise FeedClosed
+        self._topics.add(topic)
+        self.done_upto[Source(topic, self.partition)] = offset
+        self._group.begin(Source(topic, self.partition), offset)
+        self._is_room.set()
+
+    async def take(self, timeout_s: float) -> Batch | None:
+        """
+        The next batch; None if none comes in time.
+
+        Raises:
+            FeedClosed: there will be no more.
+        """
+        if not self._batches and not self._closed.is_set():
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._waiter
+            except TimeoutError:
+                return None
+            finally:
+                self._waiter = None
+        if self._closed.is_set():
+            raise FeedClosed
+        batch = self._batches.popleft()
+        self._is_room.set()
+        return batch
+
+    def done(self, topic: str, upto: int, metadata: str) -> None:
+        """Everything below `upto` is durable: it may be committed, with what the job wants to find beside it."""
+        source = Source(topic, self.partition)
+        self.uncommitted[source] = Commit(upto, metadata)
+        self.done_upto[source] = upto
+        if not self._batches:
+            self.oldest_at_ms = None
+
+    async def closed(self) -> None:
+        """Return when the partition is not ours any more."""
+        await self._closed.wait()
+
+    # The loop's side
+
+    @property
+    def wanted(self) -> list[Source]:
+        """What may be fetched for it now."""
+        if self._closed.is_set() or len(self._batches) >= BATCHES_WAITING_MAX:
+            return []
+        return [Source(topic, self.partition) for topic in self._topics]
+
+    @property
+    def records_waiting(self) -> int:
+        """Records that were fetched and not yet taken."""
+        return sum(len(batch.records) for batch in self._batches)
+
+    def put(self, batch: Batch) -> None:
+        """Hand a batch over."""
+        self._batches.append(batch)
+        if self.oldest_at_ms is None:
+            self.oldest_at_ms = batch.records[0].appended_at_ms
+        self._wake()
+
+    def close(self) -> None:
+        """There will be no more."""
+        self._closed.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class PartitionLoop:
+    """
+    A job's part in its group.
+
+    Args:
+        job: `orders` or `fanout`, for logs and metrics.
+        topics: what the job reads; equal partition numbers of them are worked on together.
+        work: makes the work for a partition that is given to us.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        *,
+        job: str,
+        group: str,
+        topics: Collection[str],
+        session_timeout_s: float,
+        work: Callable[[int], Work],
+        outages: Outages,
+        clock: Clock,
+    ) -> None:
+        self._access = access
+        self._job = job
+        self._group_name = group
+        self._topics = list(topics)
+        self._session_timeout_s = session_timeout_s
+        self._work = work
+        self._outages = outages
+        self._clock = clock
+        self._feeds: dict[int, Feed] = {}
+        self._works: dict[int, Work] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._is_room = asyncio.Event()
+        self._running = asyncio.TaskGroup()
+        self._group: Group | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """A member of its group, with partitions or without."""
+        return self._group is not None and self._group.is_member
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping`; then drain, commit and leave the group at once."""
+        self._group = group = await self._outages.ride_out(self._join)
+        try:
+            async with self._running:
+                helpers = [
+                    self._running.create_task(self._commit_regularly()),
+                    self._running.create_task(self._report_regularly()),
+                ]
+                try:
+                    await self._poll(group, stopping)
+                    await self._hand_back()
+                finally:
+                    for task in (*helpers, *self._tasks.values()):
+                        task.cancel()
+        finally:
+            await group.stop()
+
+    async def _join(self) -> Group:
+        group = Group(
+            self._access,
+            group=self._group_name,
+            topics=self._topics,
+            session_timeout_s=self._session_timeout_s,
+            on_assigned=self._on_assigned,
+            on_revoked=self._on_revoked,
+        )
+        self._group = group  # its callbacks may come before start returns
+        try:
+            await group.start()
+        except Unavailable:
+            await group.stop()
+            raise
+        return group
+
+    async def _poll(self, group: Group, stopping: asyncio.Event) -> None:
+        stopped = self._running.create_task(stopping.wait())
+        try:
+            while not stopping.is_set():
+                if group.failure is not None:
+                    raise group.failure
+                self._is_room.clear()
+                wanted = [source for feed in self._feeds.values() for source in feed.wanted]
+                if not wanted:
+                    room = self._running.create_task(self._is_room.wait())
+                    await asyncio.wait({room, stopped}, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+                    room.cancel()
+                    continue
+                fetched = await group.fetch(wanted, records_max=POLL_RECORDS_MAX, timeout_ms=POLL_TIMEOUT_MS)
+                for source, records in fetched.items():
+                    feed = self._feeds.get(source.partition)
+                    if feed is not None and records:
+                        feed.put(Batch(source.topic, records))
+        finally:
+            stopped.cancel()
+
+    async def _on_assigned(self, sources: Collection[Source]) -> None:
+        assert self._group is not None
+        for partition in sorted({source.partition for source in sources}):
+            feed = Feed(partition, self._group, self._is_room)
+            work = self._work(partition)
+            self._feeds[partition], self._works[partition] = feed, work
+            self._tasks[partition] = self._running.create_task(_until_closed(work, feed))
+        if sources:
+            log.info("partitions.assigned", topic=self._topics[0], partitions=sorted(self._feeds))
+
+    async def _on_revoked(self, sources: Collection[Source]) -> None:
+        if sources:
+            await self._hand_back()
+
+    async def _hand_back(self) -> None:
+        """Let each partition finish what it has begun, commit what is done, forget the rest."""
+        feeds, tasks = list(self._feeds.values()), list(self._tasks.values())
+        for feed in feeds:
+            feed.close()
+        if tasks:
+            _, cut_off = await asyncio.wait(tasks, timeout=DRAIN_S)
+            for task in cut_off:
+                task.cancel()
+        if self._feeds:
+            try:
+                await self._commit()
+            except Unavailable as error:
+                self._outages.begin(error)  # not committed: it is repeated
+            log.info("partitions.revoked", topic=self._topics[0], partitions=sorted(self._feeds))
+        self._feeds.clear()
+        self._works.clear()
+        self._tasks.clear()
+
+    async def _commit(self) -> None:
+        assert self._group is not None
+        feeds = list(self._feeds.values())
+        offsets: dict[Source, Commit] = {}
+        for feed in feeds:
+            offsets |= feed.uncommitted
+        if not offsets:
+            return
+        is_ours = await self._group.commit(offsets)
+        for feed in feeds if is_ours else ():
+            _forget(feed.uncommitted, offsets)
+
+    async def _commit_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(COMMIT_EVERY_S)
+            await self._outages.ride_out(self._commit)
+
+    async def _report_regularly(self) -> None:
+        """`job.progress`: its silence is the alarm, so it comes whatever the job does."""
+        while True:
+            self._report()
+            await asyncio.sleep(REPORT_EVERY_S)
+
+    def _report(self) -> None:
+        lag = 0
+        for feed in self._feeds.values():
+            for source, done in feed.done_upto.items():
+                end = self._group.end_of(source) if self._group else None
+                lag += max((end or 0) - done, 0)
+        oldest = min(
+            (feed.oldest_at_ms for feed in self._feeds.values() if feed.oldest_at_ms is not None), default=None
+        )
+        oldest_age_s = 0.0 if oldest is None else round(max(self._clock.now_ms() - oldest, 0) / 1000, 1)
+        in_flight = sum(feed.records_waiting for feed in self._feeds.values()) + sum(
+            work.in_flight for work in self._works.values()
+        )
+        waiting = sum(work.waiting for work in self._works.values())
+        metrics.JOB_LAG.of(self._job).set(lag)
+        metrics.JOB_OLDEST_AGE_SECONDS.of(self._job).set(oldest_age_s)
+        metrics.JOB_IN_FLIGHT.of(self._job).set(in_flight)
+        metrics.JOB_WAITING.of(self._job).set(waiting)
+        log.info(
+            "job.progress",
+            lag=lag,
+            oldest_age_s=oldest_age_s,
+            in_flight=in_flight,
+            waiting=waiting,
+            partitions=len(self._feeds),
+        )
+
+
+async def _until_closed(work: Work, feed: Feed) -> None:
+    try:
+        await work.run(feed)
+    except FeedClosed:
+        return
+
+
+def _forget(uncommitted: dict[Source, Commit], committed: Mapping[Source, Commit]) -> None:
+    """Take out what was committed, unless more was done meanwhile."""
+    for source, commit in committed.items():
+        if uncommitted.get(source) == commit:
+            del uncommitted[source]

@@ -1,0 +1,79 @@
+"""An outage of something outside of us: said once when it begins, once more if it lasts, and once when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from notifier.errors import Unavailable
+from notifier.logs import get_logger
+
+log = get_logger()
+
+LASTS_S = 60.0
+"""After this a person should know: the line is written again, as an error."""
+
+RETRY_FIRST_S = 0.1
+RETRY_MAX_S = 5.0
+
+_T = TypeVar("_T")
+
+
+class Outages:
+    """What does not answer right now, for one process."""
+
+    def __init__(self) -> None:
+        self._began: dict[str, float] = {}
+        self._lasting: set[str] = set()
+
+    @property
+    def current(self) -> frozenset[str]:
+        """The names of what does not answer: `kafka`, `redis`."""
+        return frozenset(self._began)
+
+    async def ride_out(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        """Do the work; while something it needs is unavailable, wait and do it again from its beginning."""
+        wait_s = RETRY_FIRST_S
+        met: set[str] = set()
+        while True:
+            try:
+                result = await work()
+            except Unavailable as error:
+                met.add(error.what)
+                self.begin(error)
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, RETRY_MAX_S)
+                continue
+            for what in met:
+                self.end(what)
+            return result
+
+    def begin(self, error: Unavailable) -> None:
+        """Note that something did not answer."""
+        now = asyncio.get_running_loop().time()
+        began = self._began.setdefault(error.what, now)
+        if began == now:
+            self._say(error, 0.0)
+        elif now - began >= LASTS_S and error.what not in self._lasting:
+            self._lasting.add(error.what)
+            self._say(error, now - began)
+
+    def end(self, what: str) -> None:
+        """Note that it answers again."""
+        began = self._began.pop(what, None)
+        if began is None:
+            return
+        self._lasting.discard(what)
+        since_s = round(asyncio.get_running_loop().time() - began, 1)
+        if what == "redis":
+            log.info("redis.recovered", since_s=since_s)
+        else:
+            log.info("kafka.recovered", since_s=since_s)
+
+    def _say(self, error: Unavailable, since_s: float) -> None:
+        write = log.error if since_s else log.warning
+        if error.what == "redis":
+            write("redis.unavailable", reason=error.why, since_s=round(since_s, 1))
+        else:
+            write("kafka.unavailable", reason=error.why, since_s=round(since_s, 1))
