@@ -86,14 +86,14 @@ _ORDERS = (
     _entry(
         "order.changed",
         "info",
-        "channel order evidence_id event_id event_type status version since_received_ms topic partition offset trace_id",
+        "channel order evidence_id event_id event_type status version since_received_ms",
         "Evidence added to an order, and the event that says so is durable in the orders topic.",
         "None.",
     ),
     _entry(
         "evidence.repeated",
         "info",
-        "channel order evidence_id partition offset trace_id",
+        "channel order evidence_id partition offset",
         "Evidence told nothing new: a resend, or a record read again. It has no effect.",
         "None.",
     ),
@@ -172,7 +172,7 @@ _JOBS = (
     _entry(
         "partition.stuck",
         "warning error",
-        "topic partition offset reason error where",
+        "topic partition reason",
         "One partition makes no progress and is left uncommitted; the others go on. An error where a person must act.",
         "See `reason`. A newer state version: finish the deployment, old and new processes are mixed.",
     ),
@@ -186,7 +186,7 @@ _JOBS = (
     _entry(
         "view.repaired",
         "warning",
-        "topic partition records duration_ms reason",
+        "topic partition records duration_ms",
         "Redis was not where the log says (flushed, failed over, an old copy); `records` were read from the log to mend it.",
         "None once. Often: see why Redis loses data (eviction, fail-over, restarts).",
     ),
@@ -196,19 +196,19 @@ _SERVICES = (
     _entry(
         "kafka.unavailable",
         "warning error",
-        "topic error",
+        "reason since_s",
         "Kafka does not answer. Said once, and as an error if it lasts. Notifications are answered 503, consumers pause.",
         "Bring Kafka back. Nothing is lost: AlipayHK sends again for 24 hours.",
     ),
-    _entry("kafka.recovered", "info", "topic", "Kafka answers again.", "None."),
+    _entry("kafka.recovered", "info", "since_s", "Kafka answers again.", "None."),
     _entry(
         "redis.unavailable",
         "warning error",
-        "error",
+        "reason since_s",
         "Redis does not answer. Said once, and as an error if it lasts. Notifications are still accepted; consumers pause.",
         "Bring Redis back, empty or not: what it held is read again from the logs.",
     ),
-    _entry("redis.recovered", "info", "", "Redis answers again.", "None."),
+    _entry("redis.recovered", "info", "since_s", "Redis answers again.", "None."),
     _entry(
         "producer.replaced",
         "warning",

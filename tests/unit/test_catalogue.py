@@ -34,21 +34,41 @@ class Line:
 
 
 def _lines_in(path: Path) -> Iterator[Line]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    chosen = dict(_chosen_levels(tree))
+    for node in ast.walk(tree):
         match node:
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method)) if name in _LOGGERS:
-                yield from _line(node, method, f"{path.relative_to(ROOT)}:{node.lineno}")
+            case ast.Call(func=ast.Attribute() as method) if (level := _level(method)) is not None:
+                yield _line(node, level, f"{path.relative_to(ROOT)}:{node.lineno}")
+            case ast.Call(func=ast.Name(id=name)) if name in chosen:
+                for level in chosen[name]:
+                    yield _line(node, level, f"{path.relative_to(ROOT)}:{node.lineno}")
 
 
-def _line(call: ast.Call, method: str, place: str) -> Iterator[Line]:
-    level = "error" if method == "exception" else method
-    if level not in LEVELS:
-        return
+def _chosen_levels(tree: ast.Module) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """`write = log.error if it_lasts else log.warning`: from then on `write` is either."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.IfExp(body=one, orelse=other)):
+                levels = (_level(one), _level(other))
+                if None not in levels:
+                    yield name, tuple(level for level in levels if level is not None)
+
+
+def _level(node: ast.expr) -> str | None:
+    match node:
+        case ast.Attribute(value=ast.Name(id=logger), attr=method) if logger in _LOGGERS:
+            level = "error" if method == "exception" else method
+            return level if level in LEVELS else None
+    return None
+
+
+def _line(call: ast.Call, level: str, place: str) -> Line:
     names = {keyword.arg for keyword in call.keywords if keyword.arg is not None}
-    if "exc_info" in names or method == "exception":
+    if "exc_info" in names or (isinstance(call.func, ast.Attribute) and call.func.attr == "exception"):
         names = names - {"exc_info"} | {"error", "where"}
     event = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
-    yield Line(
+    return Line(
         place=place,
         level=level,
         event=event if isinstance(event, str) else None,
