@@ -39,7 +39,7 @@ _Fields = MutableMapping[str, Any]  # structlog's own type of the fields of a li
 
 def get_logger() -> Log:
     """The logger of a module. It may be taken before `configure`."""
-    return cast(Log, structlog.get_logger())
+    return cast(Log, structlog.get_logger().bind())  # bound at once: structlog's own proxy would cost 1 µs at each line
 
 
 def configure(
@@ -112,13 +112,13 @@ def _json_lines(service: str, instance: str, clock: Clock) -> _Render:
     who = _json({"service": service, "instance": instance})[1:-1]
     version = _json({"version": __version__})[1:-1]
     middles: dict[tuple[str, str], bytes] = {}  # one for each line that stands in the code
+    now = clock.now
 
     def render(level: str, event: str, fields: _Fields) -> bytes:
         middle = middles.get((level, event))
         if middle is None:
-            middle = middles[level, event] = b'","level":"%b","event":%b,%b' % (level.encode(), _json(event), who)
-        at = clock.now().isoformat(timespec="microseconds").replace("+00:00", "Z")
-        head = b'{"timestamp":"' + at.encode() + middle
+            middle = middles[level, event] = b'Z","level":"%b","event":%b,%b' % (level.encode(), _json(event), who)
+        head = b'{"timestamp":"' + now().isoformat("T", "microseconds")[:26].encode() + middle  # 26: without its +00:00
         if not fields:
             return head + b"," + version + b"}"
         rest = _json(fields)[1:]
@@ -226,7 +226,6 @@ structlog.configure(
     processors=[_finish],
     wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
     logger_factory=lambda *_: _Sink(),
-    cache_logger_on_first_use=True,
 )
 
 
