@@ -16,9 +16,8 @@ from notifier.alipayhk import form, mapi
 from notifier.alipayhk.form import SIGN, SIGN_TYPE, Fields
 from notifier.alipayhk.keys import Key, SignType
 from notifier.alipayhk.signature import verify
-from notifier.errors import Reason, Rejected, Unavailable, Unusable
+from notifier.errors import Rejected, Unavailable, Unusable
 from notifier.evidence import USABLE, Evidence, Kind, Policy, evidence_id
-from notifier.statement import Statement
 
 _NOTIFY_ID = re.compile(rb"[ -~]{1,128}")
 
@@ -142,17 +141,3 @@ class Channels:
     def by_token(self, token: str) -> Channel | None:
         """The channel whose path this is."""
         return self._by_token.get(token)
-
-
-def statement_of(evidence: Evidence) -> Statement:
-    """
-    What evidence out of the inbox states, for the jobs that work on it. A verdict stands as it was given when it was appended.
-
-    Raises:
-        Unusable: with its verdict, or not_handled for a kind that comes with a later version.
-    """
-    if evidence.verdict != USABLE:
-        raise Unusable(Reason(evidence.verdict))
-    if evidence.kind is Kind.NOTIFICATION and evidence.protocol == "mapi":
-        return mapi.statement_of_body(evidence.body)
-    raise Unusable(Reason.NOT_HANDLED)

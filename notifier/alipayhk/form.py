@@ -95,7 +95,8 @@ def canonical(fields: Fields) -> bytes:
 
     The same for MD5, RSA and RSA2 (AlipayHK's published demo, `AlipayCore.createLinkString`).
     """
-    return b"&".join([name + b"=" + fields[name] for name in sorted(fields) if fields[name] and name not in UNSIGNED])
+    names = sorted(fields.keys() - UNSIGNED)
+    return b"&".join([name + b"=" + value for name in names if (value := fields[name])])
 
 
 def names_protocol_fields(query: bytes) -> bool:

@@ -8,18 +8,28 @@ looks at buyer data. What needs more than the message (payee, currency, amount) 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta
 
 from notifier.alipayhk import form
 from notifier.alipayhk.form import Fields
 from notifier.errors import Reason, Unusable
+from notifier.evidence import Evidence, Kind
 from notifier.statement import RefundStatement, TradeStatement, TradeStatus
+
+PROTOCOL = "mapi"
 
 _STATUSES = {
     "WAIT_BUYER_PAY": TradeStatus.WAITING,
     "TRADE_SUCCESS": TradeStatus.PAID,
     "TRADE_FINISHED": TradeStatus.FINAL,
     "TRADE_CLOSED": TradeStatus.CLOSED,
+}
+_READ = {
+    name.encode(): name
+    for name in (
+        "notify_type notify_time out_trade_no trade_no trade_status total_fee currency gmt_payment gmt_close "
+        "refund_status gmt_refund out_return_no return_amount refund_amount seller_id partner partner_id"
+    ).split()
 }
 _REFUND_IS_DONE = {"REFUND_SUCCESS": True, "REFUND_FAIL": False, "REFUND_CLOSED": False}
 
@@ -32,7 +42,7 @@ _NUMBER = re.compile(r"[!-}][!-~]{0,63}")
 
 _TRADE_NO = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _TIME = re.compile(r"[12][0-9]{3}-[01][0-9]-[0-3][0-9] (?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]")
-_GMT_8 = timezone(timedelta(hours=8))
+_AHEAD_OF_UTC = timedelta(hours=8)
 
 
 def read_statement(fields: Fields) -> TradeStatement:
@@ -43,7 +53,7 @@ def read_statement(fields: Fields) -> TradeStatement:
         Unusable: with the first reason in this order of work. ambiguous; undecodable; bad_field (NUL); not_handled (protocol B);
             unknown_type; bad_field (order number); unknown_status; bad_field (trade number, times, refund number).
     """
-    texts = read_texts(fields)
+    texts = _texts(fields)
     if "out_return_no" in texts and "trade_status" not in texts:
         raise Unusable(
             Reason.NOT_HANDLED
@@ -73,31 +83,6 @@ def read_statement(fields: Fields) -> TradeStatement:
     )
 
 
-def read_texts(fields: Fields) -> dict[str, str]:
-    """
-    The signed fields as text, empty ones left out, decoded in the charset that the message itself signed.
-
-    The signed string joins values raw, so one signature fits several sets of fields as soon as a value holds `&` (a total of
-    0.01 was turned into 9999.00 that way). AlipayHK sends such a message only where the merchant put `&` into a subject; it
-    can't be told from a forged one, and its fields mean nothing.
-
-    Raises:
-        Unusable: ambiguous, undecodable, or bad_field for a NUL.
-    """
-    signed = [(name, value) for name, value in fields.items() if value and name not in form.UNSIGNED]
-    values = b"\n".join([value for _, value in signed])
-    if b"&" in values:
-        raise Unusable(Reason.AMBIGUOUS)
-    codec = _codec(fields)
-    try:
-        texts = {name.decode("ascii"): value.decode(codec) for name, value in signed}
-    except UnicodeDecodeError:
-        raise Unusable(Reason.UNDECODABLE) from None
-    if b"\0" in values:
-        raise Unusable(Reason.BAD_FIELD)
-    return texts
-
-
 def order_of(fields: Fields) -> str | None:
     """
     The order that an unusable message is filed under, or None.
@@ -105,20 +90,48 @@ def order_of(fields: Fields) -> str | None:
     An ambiguous message names none: what it calls the order may be a piece of another field. In any other the number counts if it
     can be read, whatever else is wrong.
     """
-    if any(b"&" in value for name, value in fields.items() if name not in form.UNSIGNED):
+    if b"&" in _joined_values(fields):
         return None
     number = fields.get(b"out_trade_no", b"").decode("ascii", "replace")
     return number if _NUMBER.fullmatch(number) else None
 
 
-def statement_of_body(body: bytes) -> TradeStatement:
+def statement_of(evidence: Evidence) -> TradeStatement:
     """
-    Read the statement again from a body that was verified when it was taken.
+    What a notification out of the inbox states; it was verified when it was taken.
 
     Raises:
-        Unusable: see `read_statement`.
+        Unusable: see `read_statement`; not_handled for evidence of other kinds and protocols, which come with later versions.
     """
-    return read_statement(form.parse(body))
+    if evidence.kind is not Kind.NOTIFICATION or evidence.protocol != PROTOCOL:
+        raise Unusable(Reason.NOT_HANDLED)
+    return read_statement(form.parse(evidence.body))
+
+
+def _texts(fields: Fields) -> dict[str, str]:
+    """
+    The fields that are read here as text, empty ones left out, in the charset that the message itself signed.
+
+    The signed string joins values raw, so one signature fits several sets of fields as soon as a value holds `&` (a total of
+    0.01 was turned into 9999.00 that way). AlipayHK sends such a message only where the merchant put `&` into a subject; it
+    can't be told from a forged one, and its fields mean nothing.
+    """
+    values = _joined_values(fields)
+    if b"&" in values:
+        raise Unusable(Reason.AMBIGUOUS)
+    codec = _codec(fields)
+    try:
+        values.decode(codec)
+    except UnicodeDecodeError:
+        raise Unusable(Reason.UNDECODABLE) from None
+    if b"\0" in values:
+        raise Unusable(Reason.BAD_FIELD)
+    return {_READ[name]: fields[name].decode(codec) for name in _READ.keys() & fields.keys() if fields[name]}
+
+
+def _joined_values(fields: Fields) -> bytes:
+    """All values but the signature's, to be judged at once. No charset in use has a character that runs on over a line end."""
+    return b"\n".join([value for name, value in fields.items() if name not in form.UNSIGNED])
 
 
 def _codec(fields: Fields) -> str:
@@ -165,7 +178,7 @@ def _time_or_none(text: str | None) -> datetime | None:
 def _time(text: str | None) -> datetime:
     """AlipayHK's times name no zone and are GMT+8."""
     try:
-        return datetime.fromisoformat(_full_match(_TIME, text)).replace(tzinfo=_GMT_8).astimezone(UTC)
+        return datetime.fromisoformat(_full_match(_TIME, text) + "Z") - _AHEAD_OF_UTC
     except ValueError:  # a day that the calendar does not have
         raise Unusable(Reason.BAD_FIELD) from None
 
