@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import NamedTuple
 
-import msgspec
-
+from consumers.notes import AWAY_TOO_LONG, note, read_note
 from consumers.partition import Batch, Feed
 from consumers.view import Merging, RecreatedTopicError, View
 from notifier import events, evidence, metrics
@@ -27,14 +25,11 @@ from notifier.order import Changed, Known, SetAside, Unchanged, decide
 from notifier.outage import Outages
 from notifier.ports import Appender, LogReader, ViewStore
 from notifier.record import Record, Stored
-from notifier.topics import DAY_MS, Topics
+from notifier.topics import Topics
 
 log = get_logger()
 
 LOOK_EVERY_S = 60.0
-
-AWAY_TOO_LONG = timedelta(milliseconds=7 * DAY_MS)
-"""Half the compaction lag of the orders topic (rule 9): after it, what the last commit relied on may be compacted away."""
 
 
 def merge(known: Record | None, new: Record) -> Record:
@@ -45,26 +40,6 @@ def merge(known: Record | None, new: Record) -> Record:
 
 
 ORDERS = Merging(merge=merge, due=lambda _: None)
-
-
-class Noted(msgspec.Struct):
-    """What a commit carries beside its offset: the log's known end (rule 4) and when that was (rule 9)."""
-
-    end: int
-    at: datetime
-
-
-def note(end: int, at: datetime) -> str:
-    """A commit's metadata."""
-    return msgspec.json.encode(Noted(end, at)).decode()
-
-
-def read_note(metadata: str) -> Noted | None:
-    """A commit's metadata read back; None where it is none of ours."""
-    try:
-        return msgspec.json.decode(metadata, type=Noted)
-    except msgspec.DecodeError:
-        return None
 
 
 @dataclass(frozen=True, slots=True)

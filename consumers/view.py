@@ -171,10 +171,11 @@ class View:
         )
 
 
+def record_in(key: bytes, packed: bytes) -> Record:
+    """The record that a view's entry keeps."""
+    entry = _unpack(packed)
+    return Record(key, entry.value, entry.headers)
+
+
 def _records(keys: Sequence[bytes], entries: Sequence[bytes | None]) -> dict[bytes, Record]:
-    records = {}
-    for key, packed in zip(keys, entries, strict=True):
-        if packed is not None:
-            entry = _unpack(packed)
-            records[key] = Record(key, entry.value, entry.headers)
-    return records
+    return {key: record_in(key, packed) for key, packed in zip(keys, entries, strict=True) if packed is not None}

@@ -53,6 +53,10 @@ class LogReader(Protocol):
         """The log's start and end: the offset of its first record, and the one after its last."""
         ...
 
+    async def offset_at(self, topic: str, partition: int, at_ms: int) -> int:
+        """The offset of the first record appended at or after a time (Unix milliseconds); the end if there is none."""
+        ...
+
     def read(self, topic: str, partition: int, start: int, upto: int) -> AsyncIterator[Chunk]:
         """The records from `start` to at least `upto`; where the log begins later, from its beginning."""
         ...
@@ -97,8 +101,10 @@ class ViewStore(Protocol):
         """Move the view, in one atomic step, and only if its position is still the expected one; whether it was."""
         ...
 
-    async def due(self, topic: str, partition: int, group: str, until_ms: int, limit: int) -> list[bytes]:
-        """The keys of a group that are due, the longest due first."""
+    async def due(
+        self, topic: str, partition: int, group: str, *, until_ms: int | None, limit: int
+    ) -> list[tuple[bytes, int]]:
+        """The keys of a group that are due by a time (None: at any time) and when, the longest due first."""
         ...
 
     async def waiting(self, topic: str, partition: int, group: str) -> int:
@@ -107,4 +113,18 @@ class ViewStore(Protocol):
 
     async def forget(self, topic: str, partition: int) -> None:
         """Throw the view away."""
+        ...
+
+
+class Verifier(Protocol):
+    """Asks AlipayHK whether a notification is its own."""
+
+    async def confirm(self, gateway_url: str, partner_id: str, notify_id: str | None) -> None:
+        """
+        Return if AlipayHK says that it made this notification for this partner.
+
+        Raises:
+            Rejected: 401 `notify_id`, because AlipayHK says that it did not, or there is nothing to ask about.
+            Unavailable: `alipayhk`, because it said neither yes nor no in time.
+        """
         ...

@@ -133,13 +133,16 @@ class RedisViews:
         async with _answering():
             return bool(await self._move(keys=keys, args=arguments))
 
-    async def due(self, topic: str, partition: int, group: str, until_ms: int, limit: int) -> list[bytes]:
-        """The keys of a group that are due, the longest due first."""
+    async def due(
+        self, topic: str, partition: int, group: str, *, until_ms: int | None, limit: int
+    ) -> list[tuple[bytes, int]]:
+        """The keys of a group that are due by a time (None: at any time) and when, the longest due first."""
+        until = "+inf" if until_ms is None else until_ms
         async with _answering():
             found = await self._redis.zrangebyscore(
-                self._due(topic, partition, group), "-inf", until_ms, start=0, num=limit
+                self._due(topic, partition, group), "-inf", until, start=0, num=limit, withscores=True
             )
-        return cast("list[bytes]", found)  # the connection decodes nothing
+        return [(key, int(due_ms)) for key, due_ms in cast("list[tuple[bytes, float]]", found)]
 
     async def waiting(self, topic: str, partition: int, group: str) -> int:
         """How many keys of a group are in the due index."""

@@ -1,0 +1,591 @@
+"""
+The fan-out job: events in, merchants told (design, section 6).
+
+Each event goes to each endpoint that wants it, in its lane. What is told or given up, and what has to wait, is durable in the
+deliveries log before the event counts as done. What waits longer than a few seconds is written down as waiting, so a slow
+endpoint holds nothing else up; it comes back by the due index.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+import msgspec
+
+from consumers.backoff import retry_after_s, retry_in_s
+from consumers.callees import Callee
+from consumers.client import Answer, Client
+from consumers.notes import AWAY_TOO_LONG, note, read_note
+from consumers.partition import Batch, Feed, FeedClosed
+from consumers.recorder import Recorder
+from consumers.view import Merging, View, record_in
+from notifier import events, metrics, webhooks
+from notifier.clock import Clock
+from notifier.config import Delivery
+from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, from_record, lane_key, merge, settle, wait
+from notifier.events import Telling
+from notifier.logs import get_logger
+from notifier.outage import Outages
+from notifier.ports import Appender, DueChange, LogReader, ViewStore
+from notifier.record import Record, Stored
+from notifier.topics import Topics
+
+log = get_logger()
+
+LOOK_EVERY_S = 60.0
+PARK_AFTER_S = 3.0
+"""What has not been told after this long is written down as waiting, and its event counts as done."""
+
+BACK_MS = 72 * 3_600_000
+"""Where to begin without a commit: what is older has had its time (contract, section 3, `start`)."""
+
+EVENTS_IN_MEMORY_MAX = 1_000
+"""Deliveries of one partition that are held in memory at once; what is beyond stays in the log."""
+
+IDLE_S = 5.0
+FINISH_S = 1.5
+"""How long attempts in flight may end when the partition is taken away; those cut off are repeated by the next owner."""
+
+
+def _due(record: Record) -> DueChange | None:
+    delivery = from_record(record)
+    at = delivery.lane.next_attempt_at
+    return DueChange(delivery.endpoint, record.key, round(at.timestamp() * 1000) if at else None)
+
+
+LANES = Merging(merge=merge, due=_due)
+
+
+@dataclass(frozen=True, slots=True)
+class FanoutJob:
+    """What all partitions of the job share."""
+
+    topics: Topics
+    delivery: Delivery
+    callees: Mapping[str, Callee]
+    client: Client
+    store: ViewStore
+    reader: LogReader
+    appender: Appender
+    outages: Outages
+    clock: Clock
+    random: Callable[[], float]
+
+    def work(self, partition: int) -> FanoutPartition:
+        """The work on one partition."""
+        return FanoutPartition(self, partition)
+
+
+@dataclass(slots=True)
+class _Todo:
+    """One event for one endpoint. `counts` is its event's offset while that waits for it; times are the event loop's."""
+
+    ref: Ref
+    telling: Telling | None
+    counts: int | None
+    arrived_at: float
+
+
+@dataclass(slots=True)
+class _ActiveLane:
+    """A lane that is being served: its events in order, by one task."""
+
+    key: bytes
+    callee: Callee
+    channel: str
+    order: str
+    todo: deque[_Todo]
+    since: datetime
+    attempt: int = 0
+    is_calling: bool = False
+    is_parked: bool = False
+
+
+@dataclass(slots=True)
+class _Watermark:
+    """Which events are done: what may be committed is the first that is not."""
+
+    pending: OrderedDict[int, int] = field(default_factory=OrderedDict)
+    next_offset: int = 0
+
+    def add(self, offset: int, deliveries: int) -> None:
+        """An event was seen, with so many deliveries that it waits for."""
+        self.next_offset = offset + 1
+        if deliveries:
+            self.pending[offset] = deliveries
+
+    def done(self, offset: int) -> None:
+        """One delivery of an event is settled or recorded as waiting."""
+        left = self.pending.get(offset)
+        if left is None:
+            return
+        if left == 1:
+            del self.pending[offset]
+        else:
+            self.pending[offset] = left - 1
+
+    @property
+    def upto(self) -> int:
+        """Everything below is done."""
+        return next(iter(self.pending), self.next_offset)
+
+
+class FanoutPartition:
+    """One partition of the orders log, told."""
+
+    def __init__(self, job: FanoutJob, partition: int) -> None:
+        self._job = job
+        self._partition = partition
+        self._view = View(
+            job.topics.deliveries, partition, LANES, store=job.store, reader=job.reader, appender=job.appender
+        )
+        self._recorder = Recorder(self._view, job.outages, on_lane=self._on_lane)
+        self._lanes: dict[bytes, _ActiveLane] = {}
+        self._next_due_ms: dict[str, int] = {}
+        self._has_changed = asyncio.Event()
+        self._watermark = _Watermark()
+        self._in_memory = 0
+        self._tasks = asyncio.TaskGroup()
+        self.waiting = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Deliveries held in memory."""
+        return self._in_memory
+
+    async def run(self, feed: Feed) -> None:
+        """Tell until the partition is taken away."""
+        job = self._job
+        begin = await job.outages.ride_out(lambda: self._open(feed))
+        self._watermark.next_offset = begin
+        commands = await job.outages.ride_out(lambda: feed.committed(job.topics.commands))
+        async with self._tasks as tasks:
+            helpers = [
+                tasks.create_task(self._recorder.run()),
+                tasks.create_task(self._serve_due()),
+                tasks.create_task(self._park()),
+                tasks.create_task(self._look(feed)),
+            ]
+            try:
+                feed.begin(job.topics.orders, begin)
+                feed.begin(job.topics.commands, commands.offset if commands else 0)
+                await self._take_in(feed)
+            except FeedClosed:
+                await self._finish()
+                self._count_done(feed)
+                raise
+            finally:
+                for task in helpers:
+                    task.cancel()
+
+    async def _open(self, feed: Feed) -> int:
+        job, orders = self._job, self._job.topics.orders
+        commit = await feed.committed(orders)
+        noted = read_note(commit.metadata) if commit else None
+        is_continued = commit is not None and noted is not None and job.clock.now() - noted.at <= AWAY_TOO_LONG
+        await self._view.open(noted.end if noted and is_continued else 0)
+        await self._view.read(())
+        await self._learn_due()
+        if commit and is_continued:
+            return commit.offset
+        start, end = await job.reader.bounds(orders, self._partition)
+        begin = await job.reader.offset_at(orders, self._partition, job.clock.now_ms() - BACK_MS)
+        if start < end:
+            log.warning("position.assumed", topic=orders, partition=self._partition, offset=begin)
+        return begin
+
+    async def _learn_due(self) -> None:
+        """What waits, and when the first of it is due, for each endpoint."""
+        store, topic = self._job.store, self._job.topics.deliveries
+        waiting = 0
+        for name in self._job.callees:
+            first = await store.due(topic, self._partition, name, until_ms=None, limit=1)
+            if first:
+                self._next_due_ms[name] = first[0][1]
+                waiting += await store.waiting(topic, self._partition, name)
+        self.waiting = waiting
+        self._has_changed.set()
+
+    async def _look(self, feed: Feed) -> None:
+        """Every minute: the log's end (rule 7), then commit again."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await self._job.outages.ride_out(self._view.look)
+            await self._job.outages.ride_out(lambda: self._view.read(()))
+            await self._job.outages.ride_out(self._learn_due)
+            self._count_done(feed)
+
+    def _count_done(self, feed: Feed) -> None:
+        feed.done(self._job.topics.orders, self._watermark.upto, note(self._view.known_end, self._job.clock.now()))
+
+    # Taking events in
+
+    async def _take_in(self, feed: Feed) -> None:
+        while True:
+            batch = await feed.take(IDLE_S)
+            if batch is not None and batch.topic == self._job.topics.orders:
+                await self._job.outages.ride_out(partial(self._spread, batch))
+            elif batch is not None:
+                # nothing commands fan-out yet; the topic is read from the start so that the group never changes its subscription
+                feed.done(batch.topic, batch.records[-1].offset + 1, note(self._view.known_end, self._job.clock.now()))
+            self._count_done(feed)
+            while self._in_memory >= EVENTS_IN_MEMORY_MAX:
+                self._has_changed.clear()
+                await self._until_changed_or_closed(feed)
+                self._count_done(feed)
+
+    async def _until_changed_or_closed(self, feed: Feed) -> None:
+        closed = self._tasks.create_task(feed.closed())
+        changed = self._tasks.create_task(self._has_changed.wait())
+        try:
+            await asyncio.wait({closed, changed}, return_when=asyncio.FIRST_COMPLETED)
+            if closed.done():
+                raise FeedClosed
+        finally:
+            closed.cancel()
+            changed.cancel()
+
+    async def _spread(self, batch: Batch) -> None:
+        """Give each event to the lanes that want it."""
+        wanted = [
+            (stored, telling, callee, lane_key(name, telling.channel, telling.order))
+            for stored in batch.records
+            if (telling := _telling_of(stored)) is not None
+            for name, callee in self._job.callees.items()
+            if callee.endpoint.wants(telling.channel, telling.type, telling.flags_added)
+        ]
+        snapshot = await self._view.read(key for *_, key in wanted)
+        known = {key: from_record(record).lane for key, record in snapshot.known.items()}
+        counts: dict[int, int] = dict.fromkeys((stored.offset for stored in batch.records), 0)
+        fresh = []
+        for stored, telling, callee, key in wanted:
+            if known.get(key, Lane()).knows(telling.version) or self._is_held(key, telling.version):
+                continue
+            counts[stored.offset] += 1
+            fresh.append((stored, telling, callee, key))
+        # nothing above awaits after the view was read, so an event is counted exactly once
+        for offset, deliveries in counts.items():
+            self._watermark.add(offset, deliveries)
+        for stored, telling, callee, key in fresh:
+            todo = _Todo(Ref(telling.version, stored.offset), telling, stored.offset, asyncio.get_running_loop().time())
+            self._enqueue(key, callee, telling, todo, is_behind=bool(known.get(key, Lane()).waiting))
+
+    def _is_held(self, key: bytes, version: int) -> bool:
+        lane = self._lanes.get(key)
+        return lane is not None and any(todo.ref.version == version for todo in lane.todo)
+
+    def _enqueue(self, key: bytes, callee: Callee, telling: Telling, todo: _Todo, *, is_behind: bool) -> None:
+        self._in_memory += 1
+        lane = self._lanes.get(key)
+        if lane is not None and not lane.is_parked:
+            lane.todo.append(todo)
+            return
+        now = self._job.clock.now()
+        lane = _ActiveLane(key, callee, telling.channel, telling.order, deque([todo]), now)
+        if is_behind or callee.is_suspended or self._lanes.get(key) is not None:
+            # something waits before it, or nothing is sent there now: it goes behind, durably, and comes back when due
+            self._tasks.create_task(self._write_down(lane, now))
+            return
+        self._lanes[key] = lane
+        self._tasks.create_task(self._serve(lane))
+
+    # Serving a lane
+
+    async def _serve(self, lane: _ActiveLane) -> None:
+        """Tell a lane's events in order, until one fails or none is left."""
+        try:
+            while lane.todo and not lane.is_parked:
+                todo = lane.todo[0]
+                if todo.telling is None:
+                    todo.telling = await self._job.outages.ride_out(partial(self._body, lane, todo.ref))
+                if todo.telling is None:
+                    await self._settle(lane, todo, Outcome.SKIPPED, None)
+                    continue
+                async with lane.callee.slot() as is_free:
+                    if lane.is_parked:
+                        return
+                    if not is_free:
+                        await self._write_down(lane, self._job.clock.now() + timedelta(seconds=lane.callee.probe_in_s))
+                        return
+                    lane.is_calling = True
+                    lane.attempt += 1
+                    answer = await self._call(lane.callee, todo.telling)
+                    lane.is_calling = False
+                if not await self._judge(lane, todo, answer):
+                    return
+        finally:
+            self._forget(lane)
+
+    async def _call(self, callee: Callee, telling: Telling) -> Answer:
+        endpoint = callee.endpoint
+        timestamp = self._job.clock.now_ms() // 1000
+        headers = webhooks.headers(endpoint.secrets, telling.event_id, timestamp, telling.body)
+        return await self._job.client.post(
+            endpoint.url, {**endpoint.headers, **headers}, telling.body, timeout_s=endpoint.timeout_s, tls=callee.tls
+        )
+
+    async def _judge(self, lane: _ActiveLane, todo: _Todo, answer: Answer) -> bool:
+        """Record what came of an attempt; whether the lane goes on."""
+        job = self._job
+        lane.callee.note(is_accepted=answer.is_accepted)
+        if answer.is_accepted:
+            await self._settle(lane, todo, Outcome.ACCEPTED, answer)
+            return True
+        now = job.clock.now()
+        if now - lane.since >= timedelta(seconds=job.delivery.give_up_after_s):
+            await self._settle(lane, todo, Outcome.DEAD, answer)
+            return True
+        wish_s = retry_after_s(answer.retry_after, now)
+        retry_s = wish_s if wish_s is not None else retry_in_s(
+            lane.attempt,
+            first_retry_s=job.delivery.first_retry_s,
+            retry_s_max=job.delivery.retry_s_max,
+            random=job.random,
+        )  # fmt: skip
+        await self._write_down(lane, now + timedelta(seconds=retry_s), Outcome.FAILED, answer)
+        self._say(lane, todo, Outcome.FAILED, answer, retry_in_s=round(retry_s, 3))
+        return False
+
+    async def _settle(self, lane: _ActiveLane, todo: _Todo, outcome: Outcome, answer: Answer | None) -> None:
+        now = self._job.clock.now()
+        is_dead = outcome is Outcome.DEAD
+
+        def step(before: Lane) -> DeliveryRecord | None:
+            if before.settled >= todo.ref.version:
+                return None  # another owner settled it
+            after = settle(before, todo.ref, now=now, is_dead=is_dead)
+            return self._record(lane, todo, outcome, answer, after)
+
+        await self._recorder.record(lane.key, step)
+        self._say(lane, todo, outcome, answer)
+        lane.todo.popleft()
+        self._release(todo)
+        lane.attempt = 0
+        lane.since = now
+
+    async def _write_down(
+        self,
+        lane: _ActiveLane,
+        due: datetime,
+        outcome: Outcome = Outcome.WAITING,
+        answer: Answer | None = None,
+    ) -> None:
+        """Record a lane's events as waiting; then their events are done."""
+        todos = list(lane.todo)
+        attempt = lane.attempt
+
+        def step(before: Lane) -> DeliveryRecord | None:
+            after = wait(before, [todo.ref for todo in todos], since=lane.since, attempt=attempt, due=due)
+            return self._record(lane, todos[0], outcome, answer, after) if after != before else None
+
+        if todos:
+            await self._recorder.record(lane.key, step)
+        for todo in todos:
+            self._release(todo)
+
+    def _record(
+        self, lane: _ActiveLane, todo: _Todo, outcome: Outcome, answer: Answer | None, after: Lane
+    ) -> DeliveryRecord:
+        return DeliveryRecord(
+            event_id=todo.telling.event_id if todo.telling else "",
+            endpoint=lane.callee.endpoint.name,
+            channel=lane.channel,
+            order=lane.order,
+            version=todo.ref.version,
+            event_partition=self._partition,
+            event_offset=todo.ref.offset,
+            attempt=lane.attempt,
+            outcome=outcome,
+            status_code=answer.status_code if answer else None,
+            duration_ms=round(answer.duration_ms, 1) if answer else None,
+            error=answer.error.value if answer and answer.error else None,
+            next_attempt_at=after.next_attempt_at,
+            lane=after,
+        )
+
+    async def _body(self, lane: _ActiveLane, ref: Ref) -> Telling | None:
+        """An event's body, from the orders view or else from the log at its offset; None: superseded and compacted away."""
+        job, key = self._job, f"{lane.channel}/{lane.order}".encode()
+        (packed,) = (await job.store.read(job.topics.orders, self._partition, [key])).entries
+        if packed is not None and events.version_of(record := record_in(key, packed)) == ref.version:
+            return events.telling_of(record)
+        stored = await job.reader.one(job.topics.orders, self._partition, ref.offset)
+        if stored is None or stored.record.key != key or events.version_of(stored.record) != ref.version:
+            return None
+        return events.telling_of(stored.record)
+
+    def _release(self, todo: _Todo) -> None:
+        """What this event waited for is durable, in one way or the other."""
+        if todo.counts is not None:
+            self._watermark.done(todo.counts)
+            todo.counts = None
+            self._in_memory -= 1
+            self._has_changed.set()
+
+    def _forget(self, lane: _ActiveLane) -> None:
+        if self._lanes.get(lane.key) is lane:
+            del self._lanes[lane.key]
+        self._has_changed.set()
+
+    def _say(
+        self,
+        lane: _ActiveLane,
+        todo: _Todo,
+        outcome: Outcome,
+        answer: Answer | None,
+        *,
+        retry_in_s: float | None = None,
+    ) -> None:
+        endpoint = lane.callee.endpoint.name
+        metrics.DELIVERIES.of(endpoint, outcome.value).inc()
+        telling = todo.telling
+        if answer is None or telling is None:
+            return
+        metrics.ATTEMPT_SECONDS.of(endpoint).observe(answer.duration_ms / 1000)
+        received_at = datetime.fromisoformat(telling.received_at)
+        since_received_ms = round((self._job.clock.now() - received_at).total_seconds() * 1000, 1)
+        error = answer.error.value if answer.error else None
+        log.info(
+            "delivery.attempted",
+            endpoint=endpoint,
+            channel=lane.channel,
+            order=lane.order,
+            event_id=telling.event_id,
+            version=todo.ref.version,
+            attempt=lane.attempt,
+            outcome=outcome.value,
+            status_code=answer.status_code,
+            error=error,
+            duration_ms=round(answer.duration_ms, 1),
+            retry_in_s=retry_in_s,
+            since_received_ms=since_received_ms,
+        )
+        if outcome is Outcome.ACCEPTED:
+            metrics.DELIVERY_AGE_SECONDS.of(endpoint).observe(since_received_ms / 1000)
+        if outcome is Outcome.DEAD:
+            log.error(
+                "delivery.exhausted",
+                endpoint=endpoint,
+                channel=lane.channel,
+                order=lane.order,
+                event_id=telling.event_id,
+                version=todo.ref.version,
+                attempt=lane.attempt,
+                outcome=outcome.value,
+                status_code=answer.status_code,
+                error=error,
+            )
+
+    # What waits
+
+    def _on_lane(self, key: bytes, before: Lane, after: Lane) -> None:
+        """A lane's new state is durable: remember when something of its endpoint is due."""
+        self.waiting += bool(after.waiting) - bool(before.waiting)
+        if after.next_attempt_at is not None:
+            name = key.split(b"/", 1)[0].decode()
+            due_ms = round(after.next_attempt_at.timestamp() * 1000)
+            self._next_due_ms[name] = min(due_ms, self._next_due_ms.get(name, due_ms))
+            self._has_changed.set()
+
+    async def _park(self) -> None:
+        """Write down what takes too long, so that it holds up no other event's commit."""
+        while True:
+            await asyncio.sleep(PARK_AFTER_S / 4)
+            late = asyncio.get_running_loop().time() - PARK_AFTER_S
+            for lane in list(self._lanes.values()):
+                if any(todo.counts is not None and todo.arrived_at <= late for todo in lane.todo):
+                    await self._park_one(lane)
+
+    async def _park_one(self, lane: _ActiveLane) -> None:
+        now = self._job.clock.now()
+        if lane.is_calling:
+            await self._write_down(lane, now + timedelta(seconds=lane.callee.endpoint.timeout_s))
+        else:
+            # it has not even a slot: what is due comes back by the index, in the endpoint's own measure
+            lane.is_parked = True
+            await self._write_down(lane, now)
+            self._forget(lane)
+
+    async def _serve_due(self) -> None:
+        """Take up the lanes whose time has come, as far as their endpoints have room."""
+        while True:
+            now_ms = self._job.clock.now_ms()
+            for name, callee in self._job.callees.items():
+                if self._room(callee) and self._next_due_ms.get(name, now_ms + 1) <= now_ms:
+                    await self._job.outages.ride_out(partial(self._take_up, name, callee))
+            soonest = min(
+                (self._next_due_ms[name] for name in self._job.callees if name in self._next_due_ms), default=None
+            )
+            self._has_changed.clear()
+            wait_s = IDLE_S if soonest is None else min(max((soonest - self._job.clock.now_ms()) / 1000, 0.02), IDLE_S)
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._has_changed.wait()
+            except TimeoutError:
+                continue
+
+    def _room(self, callee: Callee) -> int:
+        """How many lanes of an endpoint may be taken up: those that were and have no slot yet count as well."""
+        taken = sum(1 for lane in self._lanes.values() if lane.callee is callee and not lane.is_calling)
+        return max(callee.room - taken, 0)
+
+    async def _take_up(self, name: str, callee: Callee) -> None:
+        store, topic = self._job.store, self._job.topics.deliveries
+        now_ms = self._job.clock.now_ms()
+        room = self._room(callee)
+        due = await store.due(topic, self._partition, name, until_ms=None, limit=room + len(self._lanes) + 1)
+        idle = [(key, at_ms) for key, at_ms in due if key not in self._lanes]
+        ready = [key for key, at_ms in idle if at_ms <= now_ms][:room]
+        later = [at_ms for key, at_ms in idle if key not in ready]
+        if later:
+            self._next_due_ms[name] = min(later)
+        else:
+            self._next_due_ms.pop(name, None)
+        if not ready:
+            return
+        snapshot = await self._view.read(ready)
+        now = self._job.clock.now()
+        for key in ready:
+            record = snapshot.known.get(key)
+            delivery = from_record(record) if record else None
+            if delivery is None or not delivery.lane.waiting or key in self._lanes:
+                continue
+            lane = _ActiveLane(
+                key,
+                callee,
+                delivery.channel,
+                delivery.order,
+                deque(_Todo(ref, None, None, 0.0) for ref in delivery.lane.waiting),
+                delivery.lane.since or now,
+                attempt=delivery.lane.attempt,
+            )
+            self._lanes[key] = lane
+            self._tasks.create_task(self._serve(lane))
+
+    async def _finish(self) -> None:
+        """Let attempts in flight end, for a moment; begin none."""
+        for lane in self._lanes.values():
+            if not lane.is_calling:
+                lane.is_parked = True
+        deadline = asyncio.get_running_loop().time() + FINISH_S
+        while any(lane.is_calling for lane in self._lanes.values()):
+            self._has_changed.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._has_changed.wait()
+            except TimeoutError:
+                return
+
+
+def _telling_of(stored: Stored) -> Telling | None:
+    """An event as it is told; None where the record is none of ours, which must hold nothing up."""
+    try:
+        return events.telling_of(stored.record)
+    except (KeyError, ValueError, msgspec.DecodeError):
+        log.error("event.unreadable", offset=stored.offset)
+        return None
