@@ -25,7 +25,7 @@ def guard(lock: int) -> Iterator[Callable[[Process], None]]:
     The guard shares `lock`, a file descriptor, so that a folder counts as in use until the last server in it is gone.
     """
     with subprocess.Popen(
-        [sys.executable, "-m", "notifier.local.guard"],
+        [sys.executable, "-c", "from notifier.local.guard import main; main()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -46,7 +46,3 @@ def main() -> None:
     watched = [Process(**json.loads(line)) for line in sys.stdin]
     for process in watched:
         end(process, signal.SIGTERM, within_s=5.0)
-
-
-if __name__ == "__main__":
-    main()

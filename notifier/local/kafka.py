@@ -11,6 +11,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from notifier.local.errors import LocalFailed
@@ -96,7 +97,7 @@ def prepare(
         command=(*run, "kafka.Kafka", str(properties)),
         ports=ports,
         log_path=folder / "kafka.log",
-        is_ready=is_ready,
+        is_ready=partial(is_ready, ports[0]),
         ready_within_s=_READY_WITHIN_S,
     )
 

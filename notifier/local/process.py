@@ -78,8 +78,12 @@ def began(pid: int) -> str | None:
         fields = stat.read_text().rpartition(")")[2].split()
     except OSError:
         return None if Path("/proc/self/stat").exists() else _began_by_ps(pid)
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()  # the ticks of starttime count from here
-    return None if fields[0] in {"Z", "X"} else f"{boot} {fields[19]}"
+    state, threads, ticks = fields[0], int(fields[17]), fields[19]
+    # Java's first thread is a zombie long before the others have ended and let go of files and ports.
+    if state in {"Z", "X"} and threads <= 1:
+        return None
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()  # the ticks count from here
+    return f"{boot} {ticks}"
 
 
 def _began_by_ps(pid: int) -> str | None:

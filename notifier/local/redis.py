@@ -6,6 +6,7 @@ import socket
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from notifier.local.errors import LocalFailed
@@ -53,7 +54,7 @@ def prepare(folder: Path, port: int, tell: Callable[[str], None]) -> Recipe:
         command=(str(program.path), *(word for name, value in settings.items() for word in (f"--{name}", value))),
         ports=(port,),
         log_path=folder / "redis.log",
-        is_ready=is_ready,
+        is_ready=partial(is_ready, port),
         ready_within_s=_READY_WITHIN_S,
     )
 

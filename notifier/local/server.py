@@ -25,8 +25,8 @@ class Recipe:
     ports: tuple[int, ...]
     """The port that clients use, then those of its own."""
     log_path: Path
-    is_ready: Callable[[int], bool]
-    """Asks the server at this port for something that it only has to say when it can work."""
+    is_ready: Callable[[], bool]
+    """Asks the server for something that it only has to say when it can work."""
     ready_within_s: float
 
 
@@ -105,7 +105,7 @@ class Server:
             LocalFailed: it ended, or did not answer in time (then it is killed); with the lines of its log that matter.
         """
         deadline = time.monotonic() + self._recipe.ready_within_s
-        while not self._recipe.is_ready(self._recipe.ports[0]):
+        while not self._recipe.is_ready():
             if not self.is_running:
                 raise LocalFailed(f"{self.name} ended while starting; {self._last_words()}")
             if time.monotonic() > deadline:

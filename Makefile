@@ -1,0 +1,57 @@
+# Everything here needs Python 3.11 or newer and make, nothing else. `make` alone lists what there is.
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The first of these that is new enough makes the environment; PYTHON=… chooses another.
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test bench lint lock clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+env: $(VENV)/.made  ## the Python environment in .venv, made again when requirements.lock or pyproject.toml changed
+
+# What is installed is what requirements.lock names, by checksum; the project itself is installed editable, with the build
+# tools of that lock, so that nothing else is downloaded.
+$(VENV)/.made: requirements.lock pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "make: Python 3.11 or newer is needed and none was found; install one, or say PYTHON=/path/to/python3 make …" >&2; \
+		exit 1; fi
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "make: $(PYTHON) can't make environments; install its venv package (Debian, Ubuntu: apt install python3-venv)" >&2; \
+		exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: env  ## local Kafka and Redis, a simulated AlipayHK and merchants, the whole pipeline; invariants counted at the end
+	$(BIN)/notifier demo
+
+test: lint  ## linters, types, import rules and every test, on local Kafka and Redis; what CI calls
+	$(BIN)/pytest
+
+bench: env  ## ratios in one run; writes .local/bench.json
+	$(BIN)/python -m tests.benchmarks
+
+lint: env  ## ruff, mypy and import-linter alone
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# uv only resolves here; it is not needed for anything else. The options keep the file the same for every platform and free
+# of where packages came from.
+lock: env  ## requirements.lock from pyproject.toml, and the lock of Kafka's jars, both anew (needs uv: pip install uv)
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --output-file requirements.lock
+	$(BIN)/python -m notifier.local.lock
+
+clean:  ## stop local services and remove .venv, .local and caches
+	@if [ -x $(BIN)/notifier ] && [ -e .local/services.json ]; then $(BIN)/notifier local down; fi
+	rm -rf $(VENV) .local build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

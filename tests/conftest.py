@@ -1,0 +1,74 @@
+"""
+What every test may ask for.
+
+Kafka and Redis are real, one of each for the whole session, started when the first test asks. Tests share them, so each
+works under names of its own: `topic_prefix` and `key_prefix`.
+"""
+
+import secrets
+import sys
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from notifier.local import Services, last_words, running
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Services]:
+    """Kafka and Redis on free ports, or those that the environment names."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+
+    def tell(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            sys.stderr.write(f"\n{line}")
+
+    with running(tmp_path_factory.mktemp("services"), tell=tell) as started:
+        pytestconfig.stash[_SERVICES] = started
+        yield started
+
+
+@pytest.fixture
+def bootstrap_servers(services: Services) -> str:
+    return services.addresses.bootstrap_servers
+
+
+@pytest.fixture
+def redis_url(services: Services) -> str:
+    return services.addresses.redis_url
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """In front of every topic and consumer group of one test."""
+    return f"t{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def key_prefix() -> str:
+    """In front of every Redis key of one test."""
+    return f"t{secrets.token_hex(6)}"
+
+
+_SERVICES = pytest.StashKey[Services]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark whatever asks for the services, so that `-m "not services"` leaves it out."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "services" in item.fixturenames:
+            item.add_marker(pytest.mark.services)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Beside a failure that had services, show what they last complained of."""
+    report = yield
+    services = item.config.stash.get(_SERVICES, None)
+    if report.failed and services and item.get_closest_marker("services"):
+        for server in (services.kafka, services.redis):
+            if server:
+                report.sections.append((f"{server.name}: {server.log_path}", last_words(server.log_path)))
+    return report
