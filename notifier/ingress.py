@@ -22,8 +22,7 @@ from notifier.evidence import Evidence, to_record
 from notifier.http import Answer, Request
 from notifier.logs import failure, get_logger
 from notifier.metrics import NOTIFICATION_SECONDS, NOTIFICATIONS
-from notifier.notify_verify import NotifyVerifier
-from notifier.ports import InboxAppender
+from notifier.ports import InboxAppender, Verifier
 from notifier.sampling import Sampled
 
 log = get_logger()
@@ -56,7 +55,7 @@ class Door:
         self,
         channels: Channels,
         inbox: InboxAppender,
-        verifier: NotifyVerifier,
+        verifier: Verifier,
         clock: Clock,
         *,
         new_traceparent: Callable[[], str] = lambda: f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01",
