@@ -36,8 +36,7 @@ def parsed(body: bytes) -> dict[bytes, bytes] | None:
     """What `parse` says, None where it refuses."""
     try:
         return parse(body)
-    except Rejected as why:
-        assert (why.status, why.reason) == (400, "malformed")
+    except Rejected:
         return None
 
 
@@ -124,8 +123,8 @@ def test_a_form_is_split_first_and_decoded_once(body: bytes, fields: dict[bytes,
 
 
 _pieces = st.sampled_from(
-    [b"&", b"=", b"+", b"%", b"%26", b"%3d", b"%3D", b"%41", b"%61", b"%00", b"%0A", b"\n", b"\r\n", b" ", b"=\n", b"a", b"A"]
-    + [b"sign", b"Sign", b"%73ign", b"_", b"\xff", b"%ff", b"&a=", b"&b=1", b"&c=%26", b"\0", b"."]
+    rb"& = + % %26 %3d %3D %41 %61 %00 %0A a A _ . sign Sign %73ign %ff &a= &b=1 &c=%26".split()
+    + b"\n|\r\n| |=\n|\xff|\0".split(b"|")
 )
 
 
@@ -156,7 +155,7 @@ CANONICAL = {
     "a blank is no empty value": ({b"a": b" "}, b"a= "),
     "_input_charset comes before letters": ({b"a": b"1", b"_input_charset": b"utf-8"}, b"_input_charset=utf-8&a=1"),
     "capitals come before small letters": ({b"a": b"1", b"B": b"2"}, b"B=2&a=1"),
-    "names are sorted, not pairs: ab after a, though `=` is above digits": ({b"a1": b"x", b"a": b"y"}, b"a=y&a1=x"),
+    "names are sorted, not pairs: in pairs a1= would come before a=": ({b"a1": b"x", b"a": b"y"}, b"a=y&a1=x"),
     "R6 R7 values stay as they are": ({b"f": b'[{"amount":"1"}]\\"'}, b'f=[{"amount":"1"}]\\"'),
     "nothing at all": ({b"sign": b"x"}, b""),
 }
