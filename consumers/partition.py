@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import NamedTuple, Protocol
 
 from notifier import metrics
@@ -158,6 +158,14 @@ class Feed:
             self._waiter.set_result(None)
 
 
+class Stopping(Protocol):
+    """Says when it is time to end."""
+
+    async def wait(self) -> None:
+        """Return when it is."""
+        ...
+
+
 class PartitionLoop:
     """
     A job's part in its group.
@@ -166,6 +174,7 @@ class PartitionLoop:
         job: `orders` or `fanout`, for logs and metrics.
         topics: what the job reads; equal partition numbers of them are worked on together.
         work: makes the work for a partition that is given to us.
+        check: raises where the job must not begin, once what it asks answers.
     """
 
     def __init__(
@@ -177,6 +186,7 @@ class PartitionLoop:
         topics: Collection[str],
         session_timeout_s: float,
         work: Callable[[int], Work],
+        check: Callable[[], Awaitable[None]],
         outages: Outages,
         clock: Clock,
     ) -> None:
@@ -186,6 +196,7 @@ class PartitionLoop:
         self._topics = list(topics)
         self._session_timeout_s = session_timeout_s
         self._work = work
+        self._check = check
         self._outages = outages
         self._clock = clock
         self._feeds: dict[int, Feed] = {}
@@ -200,25 +211,26 @@ class PartitionLoop:
         """A member of its group, with partitions or without."""
         return self._group is not None and self._group.is_member
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Work until `stopping`; then drain, commit and leave the group at once."""
-        self._group = group = await self._outages.ride_out(self._join)
-        try:
-            async with self._running:
-                helpers = [
-                    self._running.create_task(self._commit_regularly()),
-                    self._running.create_task(self._report_regularly()),
-                ]
-                try:
-                    await self._poll(group, stopping)
+    async def run(self, stop: Stopping) -> None:
+        """Work until it is time to stop; then drain, commit and leave the group at once."""
+        async with self._running as tasks:
+            stopped = tasks.create_task(stop.wait())
+            helpers = [stopped, tasks.create_task(self._report_regularly())]
+            try:
+                starting = tasks.create_task(self._outages.ride_out(self._start))
+                await asyncio.wait({stopped, starting}, return_when=asyncio.FIRST_COMPLETED)
+                if self._group is not None:
+                    helpers.append(tasks.create_task(self._commit_regularly()))
+                    await self._poll(self._group, stopped)
                     await self._hand_back()
-                finally:
-                    for task in (*helpers, *self._tasks.values()):
-                        task.cancel()
-        finally:
-            await group.stop()
+            finally:
+                for task in (*helpers, starting, *self._tasks.values()):
+                    task.cancel()
+                if self._group is not None:
+                    await self._group.stop()
 
-    async def _join(self) -> Group:
+    async def _start(self) -> None:
+        await self._check()
         group = Group(
             self._access,
             group=self._group_name,
@@ -227,34 +239,29 @@ class PartitionLoop:
             on_assigned=self._on_assigned,
             on_revoked=self._on_revoked,
         )
-        self._group = group  # its callbacks may come before start returns
         try:
             await group.start()
-        except Unavailable:
+        except BaseException:
             await group.stop()
             raise
-        return group
+        self._group = group
 
-    async def _poll(self, group: Group, stopping: asyncio.Event) -> None:
-        stopped = self._running.create_task(stopping.wait())
-        try:
-            while not stopping.is_set():
-                if group.failure is not None:
-                    raise group.failure
-                self._is_room.clear()
-                wanted = [source for feed in self._feeds.values() for source in feed.wanted]
-                if not wanted:
-                    room = self._running.create_task(self._is_room.wait())
-                    await asyncio.wait({room, stopped}, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-                    room.cancel()
-                    continue
-                fetched = await group.fetch(wanted, records_max=POLL_RECORDS_MAX, timeout_ms=POLL_TIMEOUT_MS)
-                for source, records in fetched.items():
-                    feed = self._feeds.get(source.partition)
-                    if feed is not None and records:
-                        feed.put(Batch(source.topic, records))
-        finally:
-            stopped.cancel()
+    async def _poll(self, group: Group, stopped: asyncio.Task[None]) -> None:
+        while not stopped.done():
+            if group.failure is not None:
+                raise group.failure
+            self._is_room.clear()
+            wanted = [source for feed in self._feeds.values() for source in feed.wanted]
+            if not wanted:
+                room = self._running.create_task(self._is_room.wait())
+                await asyncio.wait({room, stopped}, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+                room.cancel()
+                continue
+            fetched = await group.fetch(wanted, records_max=POLL_RECORDS_MAX, timeout_ms=POLL_TIMEOUT_MS)
+            for source, records in fetched.items():
+                feed = self._feeds.get(source.partition)
+                if feed is not None and records:
+                    feed.put(Batch(source.topic, records))
 
     async def _on_assigned(self, sources: Collection[Source]) -> None:
         assert self._group is not None

@@ -1,0 +1,156 @@
+"""The root of `consume`: it builds the adapters, runs one job on them, and ends it in order."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Literal
+
+from consumers.callees import callees
+from consumers.client import Client
+from consumers.fanout import FanoutJob
+from consumers.orders import OrdersJob
+from consumers.partition import PartitionLoop, Work
+from consumers.view import RecreatedTopicError
+from notifier import logs, metrics
+from notifier.app import Stop, run
+from notifier.clock import SystemClock
+from notifier.config import Address, Settings
+from notifier.health import Health, serve_health
+from notifier.kafka.access import Access
+from notifier.kafka.producer import Producer
+from notifier.kafka.reader import Reader
+from notifier.outage import Outages
+from notifier.topics import Topics
+from notifier.views import RedisViews, WrongPolicyError
+
+log = logs.get_logger()
+
+Job = Literal["orders", "fanout"]
+
+APPEND_TIMEOUT_S = 10.0
+"""A consumer has no caller that waits: longer than the door's, short enough that a broken producer is found."""
+
+
+def run_consume(job: Job, settings: Settings, *, listen: Address | None = None) -> None:
+    """
+    Work until SIGTERM or SIGINT.
+
+    Args:
+        listen: where to answer for health and metrics, if anywhere.
+
+    Raises:
+        CannotListenError: that address cannot be had.
+        SystemExit: with 1, after one line: a fault that cannot be mended in place. A supervisor starts the process again.
+    """
+    logs.configure(
+        service=job,
+        instance=f"{socket.gethostname()}-{os.getpid()}",
+        format=settings.log.format,
+        level=settings.log.level,
+    )
+    run(_consume(job, settings, listen))
+
+
+async def _consume(job: Job, settings: Settings, listen: Address | None) -> None:
+    stop = Stop()
+    stop.on_signals(signal.SIGTERM, signal.SIGINT)
+    outages = Outages()
+    async with AsyncExitStack() as stack:
+        loop = await stack.enter_async_context(_loop(job, settings, outages))
+        address = None
+        if listen is not None:
+            address = await stack.enter_async_context(serve_health(listen, _Reporter(loop, outages)))
+        log.info("service.started", listen=str(address) if address else None, pid=os.getpid())
+        try:
+            await loop.run(stop)
+        except* (RecreatedTopicError, WrongPolicyError) as refused:
+            log.error("service.failed", reason=str(refused.exceptions[0]))
+            raise SystemExit(1) from None
+    log.info("service.stopped", reason=stop.reason)
+
+
+@asynccontextmanager
+async def _loop(job: Job, settings: Settings, outages: Outages) -> AsyncIterator[PartitionLoop]:
+    access = Access.to(settings.kafka, f"notifier-{job}-{os.getpid()}")
+    topics, clock = Topics(settings.kafka.topic_prefix), SystemClock()
+    store = RedisViews(settings.redis.url, key_prefix=settings.redis.key_prefix)
+    reader = Reader(access)
+    producer = Producer(
+        access,
+        service=job,
+        timeout_s=APPEND_TIMEOUT_S,
+        record_bytes_max=2 * settings.ingress.body_bytes_max + 65_536,
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        stack.push_async_callback(reader.close)
+        appender = await stack.enter_async_context(producer)
+        work: Callable[[int], Work]
+        if job == "orders":
+            work = OrdersJob(topics, store, reader, appender, outages, clock).work
+            reads = [topics.inbox]
+        else:
+            client = await stack.enter_async_context(_client(settings))
+            fanout = FanoutJob(
+                topics,
+                settings.delivery,
+                callees(settings.endpoints, settings.delivery),
+                client,
+                store,
+                reader,
+                appender,
+                outages,
+                clock,
+                random.SystemRandom().random,
+            )
+            work, reads = fanout.work, [topics.orders, topics.commands]
+        yield PartitionLoop(
+            access,
+            job=job,
+            group=topics.group(job),
+            topics=reads,
+            session_timeout_s=settings.consumers.session_timeout_s,
+            work=work,
+            check=store.check,
+            outages=outages,
+            clock=clock,
+        )
+
+
+def _client(settings: Settings) -> Client:
+    own = [settings.ingress.public, settings.ingress.internal]
+    own += [address for address in (settings.consumers.listen_orders, settings.consumers.listen_fanout) if address]
+    return Client(
+        allow_networks=settings.delivery.allow_networks,
+        forbidden=[(address.host, address.port) for address in own],
+        connections_max=settings.delivery.concurrency,
+    )
+
+
+class _Reporter:
+    """A consumer, asked for its health."""
+
+    def __init__(self, loop: PartitionLoop, outages: Outages) -> None:
+        self._loop = loop
+        self._outages = outages
+
+    async def health(self) -> Health:
+        """Ready once it is a member of its group, with partitions or without."""
+        away = self._outages.current
+        return Health(
+            is_ready=self._loop.is_ready,
+            dependencies={
+                "kafka": "kafka" not in away,
+                "redis": "redis" not in away,
+                "group": self._loop.is_ready,
+            },
+        )
+
+    async def metrics(self) -> str:
+        """This process' metrics."""
+        return metrics.text()
