@@ -48,7 +48,7 @@ _FORM = re.compile(
 _ODD_FRAMING = re.compile(rb"\ntransfer-encoding:(?! ?chunked\r\n)|\n[0-9a-f]{17,}[\r;]", re.IGNORECASE)
 """Of chunked requests: blanks and leading zeros that the parser passes over but another reader before us may not."""
 
-_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} (/[!-~]*)[^\r\n]* HTTP/1\.[01]\r?\n")
+_REQUEST_LINE = re.compile(rb"(?!POST )[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} (/[!-~]*)[^\r\n]* HTTP/1\.[01]\r?\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,15 +299,16 @@ class Connection(web.RequestHandler):
 
     async def _next_arrival(self) -> _Arrived | Rejected | None:
         """The next request, or what is wrong with the stream; None once nothing more will come."""
-        if self._buffer_paused and not self._arrivals:
-            self._resume_reading_for_buffer()
         while not self._arrivals:
             if self.transport is None or (self._is_finishing and not self._head):
                 return None
             self._wake = self._loop.create_future()
             await self._wake
         self._deadline = inf
-        return self._arrivals.popleft()
+        arrival = self._arrivals.popleft()
+        if self._buffer_paused and not self._arrivals:
+            self._resume_reading_for_buffer()  # it may be this one's body that waits in the kernel
+        return arrival
 
     def _wake_up(self) -> None:
         if self._wake is not None and not self._wake.done():
