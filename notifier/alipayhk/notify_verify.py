@@ -11,6 +11,8 @@ from urllib.parse import urlencode, urlsplit
 
 from notifier.errors import Unavailable
 
+_ANSWERS = {word + end: word == b"true" for word in (b"true", b"false") for end in (b"", b"\n", b"\r\n")}
+
 
 def notify_verify_url(gateway_url: str, partner_id: str, notify_id: str) -> str:
     """
@@ -29,7 +31,6 @@ def judge_notify_verify(status: int, body: bytes) -> bool:
     Raises:
         Unavailable: `alipayhk`, why is `notify_verify`. Anything else is no answer, and the message is not refused for it.
     """
-    answer = body.removesuffix(b"\n").removesuffix(b"\r")
-    if status != 200 or answer not in (b"true", b"false"):
+    if status != 200 or body not in _ANSWERS:
         raise Unavailable("alipayhk", "notify_verify")
-    return answer == b"true"
+    return _ANSWERS[body]
