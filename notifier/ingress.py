@@ -39,6 +39,12 @@ _MORE_HEADERS = {405: b"Allow: POST\r\n", 503: b"Retry-After: 1\r\n"}
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context, version 00."""
 
+
+def _new_traceparent() -> str:
+    ids = secrets.token_hex(24)
+    return f"00-{ids[:32]}-{ids[32:]}-01"
+
+
 SUCCESS = Answer(200, b"success", _PLAIN)
 
 
@@ -58,7 +64,7 @@ class Door:
         verifier: Verifier,
         clock: Clock,
         *,
-        new_traceparent: Callable[[], str] = lambda: f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01",
+        new_traceparent: Callable[[], str] = _new_traceparent,
     ) -> None:
         self._channels = channels
         self._inbox = inbox

@@ -40,6 +40,7 @@ class NotifyVerifier:
                 connector=aiohttp.TCPConnector(limit=QUESTIONS_AT_ONCE_MAX),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
+                headers={"Accept-Encoding": "identity"},
                 auto_decompress=False,
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s),
             )
