@@ -164,24 +164,20 @@ class FanoutPartition:
         begin = await job.outages.ride_out(lambda: self._open(feed))
         self._watermark.next_offset = begin
         commands = await job.outages.ride_out(lambda: feed.committed(job.topics.commands))
-        async with self._tasks as tasks:
-            helpers = [
-                tasks.create_task(self._recorder.run()),
-                tasks.create_task(self._serve_due()),
-                tasks.create_task(self._park()),
-                tasks.create_task(self._look(feed)),
-            ]
-            try:
+        try:
+            async with self._tasks as tasks:
+                for helper in (self._recorder.run(), self._serve_due(), self._park(), self._look(feed)):
+                    tasks.create_task(helper)
                 feed.begin(job.topics.orders, begin)
                 feed.begin(job.topics.commands, commands.offset if commands else 0)
-                await self._take_in(feed)
-            except FeedClosed:
-                await self._finish()
-                self._count_done(feed)
-                raise
-            finally:
-                for task in helpers:
-                    task.cancel()
+                try:
+                    await self._take_in(feed)
+                except FeedClosed:
+                    await self._finish()
+                    self._count_done(feed)
+                    raise
+        except* FeedClosed:
+            pass  # and with it all tasks of this partition ended
 
     async def _open(self, feed: Feed) -> int:
         job, orders = self._job, self._job.topics.orders
@@ -446,7 +442,7 @@ class FanoutPartition:
         telling = todo.telling
         if answer is None or telling is None:
             return
-        metrics.ATTEMPT_SECONDS.of(endpoint).observe(answer.duration_ms / 1000)
+        metrics.ATTEMPT_SECONDS.of(outcome.value).observe(answer.duration_ms / 1000)
         received_at = datetime.fromisoformat(telling.received_at)
         since_received_ms = round((self._job.clock.now() - received_at).total_seconds() * 1000, 1)
         error = answer.error.value if answer.error else None
@@ -466,7 +462,7 @@ class FanoutPartition:
             since_received_ms=since_received_ms,
         )
         if outcome is Outcome.ACCEPTED:
-            metrics.DELIVERY_AGE_SECONDS.of(endpoint).observe(since_received_ms / 1000)
+            metrics.DELIVERY_AGE_SECONDS.of().observe(since_received_ms / 1000)
         if outcome is Outcome.DEAD:
             log.error(
                 "delivery.exhausted",

@@ -236,7 +236,9 @@ class _Fold:
         )
 
     def _say_changed(self, read: Evidence, order: str, change: Changed) -> None:
+        since_received_ms = (self._clock.now() - read.received_at).total_seconds() * 1000
         metrics.ORDERS_CHANGED.of(read.channel, change.event_type).inc()
+        metrics.ORDER_AGE_SECONDS.of().observe(since_received_ms / 1000)
         log.info(
             "order.changed",
             channel=read.channel,
@@ -246,5 +248,5 @@ class _Fold:
             event_type=change.event_type,
             status=change.summary.status,
             version=change.version,
-            since_received_ms=round((self._clock.now() - read.received_at).total_seconds() * 1000, 1),
+            since_received_ms=round(since_received_ms, 1),
         )

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from notifier import metrics
 from notifier.logs import get_logger
 from notifier.ports import Appender, DueChange, LogReader, ViewStore
 from notifier.record import Headers, Record
@@ -147,6 +148,7 @@ class View:
             position = chunk.next_offset
             count += len(chunk.records)
         if count:
+            metrics.VIEWS_REPAIRED.of(self.topic).inc()
             log.warning(
                 "view.repaired",
                 topic=self.topic,

@@ -92,7 +92,7 @@ JOB_LAG = Family(Gauge, "job_lag", "Records that the job has not read yet.", "jo
 JOB_OLDEST_AGE_SECONDS = Family(Gauge, "job_oldest_age_seconds", "Age of the oldest record that is not done.", "job")
 JOB_IN_FLIGHT = Family(Gauge, "job_in_flight", "Records being worked on.", "job")
 JOB_WAITING = Family(Gauge, "job_waiting", "Deliveries that wait for their next attempt.", "job")
-VIEWS_REPAIRED = Family(Counter, "views_repaired_total", "Times a view was brought up to its log.", "job")
+VIEWS_REPAIRED = Family(Counter, "views_repaired_total", "Times a view was brought up to its log.", "topic")
 
 
 def text() -> str:

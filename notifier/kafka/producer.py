@@ -9,6 +9,7 @@ unknown, and after an error nothing more goes through that object: a new one tak
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -108,16 +109,15 @@ class Producer:
             Unavailable: not acknowledged in time, or refused. Some may lie in the log, or land later.
         """
         producer: AIOKafkaProducer | None = None
+        began = time.monotonic()
         try:
             async with asyncio.timeout(self._timeout_s):
                 producer = await self._producer()
-                return await _append(producer, topic, partition, records)
+                offsets = await _append(producer, topic, partition, records)
         except (KafkaError, TimeoutError, _UnknownOffsetError) as error:
-            if producer is not None and (self._replace_on_timeout or not isinstance(error, TimeoutError)):
-                self._give_up(producer, error)
-            raise Unavailable(
-                "kafka", "kafka_timeout" if isinstance(error, TimeoutError) else type(error).__name__
-            ) from error
+            raise self._unavailable(producer, error) from error
+        metrics.APPEND_SECONDS.of(topic).observe(time.monotonic() - began)
+        return offsets
 
     async def append_one(self, topic: str, partition: int, record: Record) -> int:
         """
@@ -129,15 +129,18 @@ class Producer:
             Unavailable: not acknowledged in time, or refused. It may lie in the log, or land later.
         """
         producer: AIOKafkaProducer | None = None
+        began = time.monotonic()
         try:
             async with asyncio.timeout(self._timeout_s):
                 producer = await self._producer()
                 future = await producer.send(
-                    topic, record.value, record.key, partition=partition, headers=record.headers
+                    topic, record.value, record.key, partition=partition, headers=list(record.headers)
                 )
-                return int((await asyncio.shield(future)).offset)
+                offset = int((await asyncio.shield(future)).offset)
         except (KafkaError, TimeoutError) as error:
             raise self._unavailable(producer, error) from error
+        metrics.APPEND_SECONDS.of(topic).observe(time.monotonic() - began)
+        return offset
 
     def _unavailable(self, producer: AIOKafkaProducer | None, error: Exception) -> Unavailable:
         is_late = isinstance(error, TimeoutError) and not isinstance(error, KafkaError)
@@ -210,10 +213,10 @@ def _mark_seen(future: asyncio.Future[Any]) -> None:
 def _batches(producer: AIOKafkaProducer, records: Iterable[Record]) -> Iterable[Any]:
     batch = producer.create_batch()
     for record in records:
-        if batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers) is None:
+        if batch.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers)) is None:
             yield batch
             batch = producer.create_batch()
-            batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers)
+            batch.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers))
     batch.close()
     yield batch
 
