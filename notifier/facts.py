@@ -52,12 +52,12 @@ class Waiting(_Fact, frozen=True, tag="waiting"):
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """One trade, one notified amount."""
-        return ("waiting", self.trade_no, self.currency, str(self.amount))
+        """One trade, one notified amount, under one policy."""
+        return ("waiting", self.trade_no, self.currency, str(self.amount), self.channel_currency)
 
 
 class Paid(_Fact, frozen=True, tag="paid"):
-    """A trade was paid. The last two fields are the channel's policy when this was first told."""
+    """A trade was paid. The last two fields are the channel's policy when this was told."""
 
     trade_no: str
     amount: int
@@ -68,8 +68,14 @@ class Paid(_Fact, frozen=True, tag="paid"):
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """One trade, one amount: the same trade told with another amount is another fact, and a contradiction."""
-        return ("paid", self.trade_no, self.currency, str(self.amount))
+        """
+        One trade, one amount, under one policy.
+
+        The same trade told with another amount is another fact, and a contradiction. Told under another policy it is another
+        fact too: whether it counts must not depend on which policy it was told under first.
+        """
+        policy = (self.channel_currency, str(self.registered_only))
+        return ("paid", self.trade_no, self.currency, str(self.amount), *policy)
 
 
 class Final(_Fact, frozen=True, tag="final"):
@@ -94,8 +100,8 @@ class Closed(_Fact, frozen=True, tag="closed"):
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """One trade, one notified amount."""
-        return ("closed", self.trade_no, self.currency, str(self.amount))
+        """One trade, one notified amount, under one policy."""
+        return ("closed", self.trade_no, self.currency, str(self.amount), self.channel_currency)
 
 
 class Refund(_Fact, frozen=True, tag="refund"):
@@ -109,8 +115,8 @@ class Refund(_Fact, frozen=True, tag="refund"):
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """One refund, one end, one amount."""
-        return ("refund", self.refund, str(self.is_done), str(self.amount))
+        """One refund, one end, one amount, told about one trade."""
+        return ("refund", self.refund, str(self.is_done), str(self.amount), self.trade_no or "")
 
 
 class RefundTold(_Fact, frozen=True, tag="refund_told"):

@@ -187,10 +187,13 @@ def derive(facts: Facts, channel_currency: str) -> Summary:
     refunds = _refunds([fact for fact in facts if isinstance(fact, Refund)])
     done = [refund for refund in refunds if refund.entry.status == "done"]
 
-    notified = [fact.amount for fact in opened if fact.amount is not None and fact.currency == fact.channel_currency]
+    currency = _currency(facts, registered, channel_currency)
+    notified = [fact.amount for fact in opened if fact.amount is not None and fact.currency == currency]
     paid = sum(payment.amount for payment in counted)
-    amount = _amount(registered, counted, payments, notified)
-    told_trades = {fact.trade_no for fact in told} | {refund.trade_no for refund in done}
+    amount = _amount(
+        registered if registered and registered.currency == currency else None, counted, payments, notified
+    )
+    told_trades = {fact.trade_no for fact in told}.union(*(refund.trade_nos for refund in done))
     undone = {fact.trade_no for fact in closed_facts if fact.trade_no in told_trades or None in told_trades}
     refunded = _refunded(counted, done, undone)
 
@@ -201,11 +204,11 @@ def derive(facts: Facts, channel_currency: str) -> Summary:
         or len({(fact.trade_no, fact.currency, fact.amount) for fact in paid_facts})
         > len({(fact.trade_no, fact.currency) for fact in paid_facts})
         or any(refund.is_contradicted for refund in refunds),
-        "currency_mismatch": any(fact.currency != _expected_currency(fact, registered) for fact in paid_facts),
+        "currency_mismatch": any(_contradicts_currency(fact, registered) for fact in paid_facts),
         "unregistered": any(payment.held is Reason.UNREGISTERED for payment in payments),
         "paid_twice": len(counted) > 1,
         "paid_and_closed": bool(counted) and any(fact.trade_no not in undone for fact in closed_facts),
-        "refund_exceeds_payment": bool(counted) and sum(refund.entry.amount or 0 for refund in done) > paid,
+        "refund_exceeds_payment": bool(counted) and refunded > paid,
         "refund_without_payment": bool(done or told) and not counted,
         "refund_amount_unknown": any(refund.entry.amount is None for refund in done)
         or any(not fact.with_close for fact in told),
@@ -216,7 +219,7 @@ def derive(facts: Facts, channel_currency: str) -> Summary:
             facts, has_counted=bool(counted), has_closed=bool(closed_facts), is_refunded=0 < paid <= refunded
         ),
         is_final=any(isinstance(fact, Final | Closed) for fact in facts),
-        currency=_currency(facts, registered, channel_currency),
+        currency=currency,
         amount=amount,
         paid=paid,
         refunded=refunded,
@@ -241,13 +244,18 @@ def _status(facts: Facts, *, has_counted: bool, has_closed: bool, is_refunded: b
 
 
 def _currency(facts: Facts, registered: Registered | None, fallback: str) -> str:
-    if registered:
+    """What the order is counted in; a registration that came after the money does not rename the money."""
+    if registered and registered.binds:
         return registered.currency
     return next((fact.channel_currency for fact in facts if isinstance(fact, Waiting | Paid | Closed)), fallback)
 
 
-def _expected_currency(fact: Paid, registered: Registered | None) -> str:
-    return registered.currency if registered and registered.binds else fact.channel_currency
+def _contradicts_currency(fact: Paid, registered: Registered | None) -> bool:
+    return fact.currency != fact.channel_currency or (registered is not None and fact.currency != registered.currency)
+
+
+def _may_count(fact: Paid, registered: Registered | None) -> bool:
+    return not _contradicts_currency(fact, registered if registered and registered.binds else None)
 
 
 def _payments(facts: list[Paid], registered: Registered | None, released: set[str]) -> tuple[Payment, ...]:
@@ -257,7 +265,7 @@ def _payments(facts: list[Paid], registered: Registered | None, released: set[st
         by_trade[fact.trade_no].append(fact)
     payments = []
     for trade_no, tellings in sorted(by_trade.items()):
-        eligible = [fact for fact in tellings if fact.currency == _expected_currency(fact, registered)]
+        eligible = [fact for fact in tellings if _may_count(fact, registered)]
         held = _held(eligible, registered, is_released=trade_no in released)
         smallest = min(eligible or tellings, key=lambda fact: fact.amount)
         payments.append(Payment(trade_no, smallest.amount, smallest.currency, tellings[0].at, held))
@@ -291,7 +299,7 @@ def _amount(
 
 class _RefundState(NamedTuple):
     entry: RefundEntry
-    trade_no: str | None
+    trade_nos: frozenset[str | None]
     is_contradicted: bool
 
 
@@ -305,16 +313,21 @@ def _refunds(facts: list[Refund]) -> list[_RefundState]:
         done = [fact for fact in tellings if fact.is_done]
         amounts = {fact.amount for fact in done or tellings if fact.amount is not None}
         entry = RefundEntry(number, max(amounts, default=None), tellings[0].at, "done" if done else "failed")
-        trade_no = next((fact.trade_no for fact in tellings if fact.trade_no), None)
-        refunds.append(_RefundState(entry, trade_no, is_contradicted=bool(done) and len(amounts) > 1))
+        trade_nos = frozenset(fact.trade_no for fact in done or tellings)
+        refunds.append(_RefundState(entry, trade_nos, is_contradicted=bool(done) and len(amounts) > 1))
     return refunds
 
 
 def _refunded(counted: list[Payment], done: list[_RefundState], undone: set[str]) -> int:
     """The known refunds; a trade that was closed with a refund is refunded in whole, whatever its parts were."""
-    known: defaultdict[str | None, int] = defaultdict(int)
-    for refund in done:
-        known[refund.trade_no] += refund.entry.amount or 0
     whole = {payment.trade_no: payment.amount for payment in counted if payment.trade_no in undone}
-    apart = sum(amount for trade_no, amount in known.items() if trade_no not in whole)
-    return apart + sum(max(amount, known[trade_no]) for trade_no, amount in whole.items())
+    parts: defaultdict[str, int] = defaultdict(int)
+    apart = 0
+    for refund in done:
+        amount = refund.entry.amount or 0
+        trade_no = min(refund.trade_nos & whole.keys(), key=str, default=None)
+        if trade_no is None:
+            apart += amount
+        else:
+            parts[trade_no] += amount
+    return apart + sum(max(amount, parts[trade_no]) for trade_no, amount in whole.items())
