@@ -139,7 +139,9 @@ def decide(known: Known | None, statement: Statement, evidence: Evidence) -> Dec
         version=known.version + 1 if known else 1,
         facts=facts,
         summary=summary,
-        event_type=_weightiest_change(known.summary if known else None, summary),
+        event_type=_weightiest_change(
+            known.summary if known else None, summary, has_finished=_finishes_paid_trade(before, facts)
+        ),
         flags_added=tuple(flag for flag in summary.flags if flag not in flags_before),
         late=evidence.received_at - statement.made_at > LATE,
         reason=statement.reason if isinstance(statement, ReleaseStatement) else None,
@@ -149,13 +151,19 @@ def decide(known: Known | None, statement: Statement, evidence: Evidence) -> Dec
     )
 
 
-def _weightiest_change(before: Summary | None, after: Summary) -> str:
+def _finishes_paid_trade(before: Facts, facts: Facts) -> bool:
+    """Whether a trade that was paid before is final now: told as such even where another trade was final already."""
+    paid_before = {fact.trade_no for fact in before if isinstance(fact, Paid)}
+    return any(isinstance(fact, Final) and fact.trade_no in paid_before and fact not in before for fact in facts)
+
+
+def _weightiest_change(before: Summary | None, after: Summary, *, has_finished: bool) -> str:
     """The type of the event: the weightiest thing that changed (contract, section 6)."""
     if before is None or before.status != after.status:
         if before and before.status == "refunded" and after.status == "paid":
             return "order.flagged"  # an order has at most one order.paid
         return f"order.{after.status}"
-    if after.is_final and not before.is_final:
+    if has_finished or (after.is_final and not before.is_final):
         return "order.finalized"
     told = {(refund.refund, refund.status) for refund in before.refunds}
     news = {refund.status for refund in after.refunds if (refund.refund, refund.status) not in told}
