@@ -252,6 +252,13 @@ _SERVICES = (
         "One of a supervisor's processes ended by itself and will be started again.",
         "None once. Often: the lines of that process before its end say why.",
     ),
+    _entry(
+        "child.killed",
+        "warning",
+        "child pid",
+        "A process did not end in time after it was told to, and was killed. What it had not finished is done again.",
+        "None once. Often: see what it was waiting for; its last lines say.",
+    ),
 )
 
 CATALOGUE: tuple[Entry, ...] = (*_DOOR, *_ORDERS, *_FANOUT, *_JOBS, *_SERVICES)

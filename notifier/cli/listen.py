@@ -17,9 +17,9 @@ import typer
 from aiohttp import web
 
 from notifier import config
+from notifier.cli.words import money, plain
 from notifier.clock import Clock, SystemClock
 from notifier.evidence import rfc3339
-from notifier.money import decimals, is_currency
 from notifier.webhooks import Secret, Unverified, verify
 
 HOST = "127.0.0.1"
@@ -29,9 +29,6 @@ BODY_BYTES_MAX = 512 * 1024
 """The largest order, of 256 facts, is far below it."""
 _READ_S = 10.0
 _STOP_S = 2.0
-_SHOWN_CHARS_MAX = 64
-
-_SYMBOLS = {"HKD": "HK$", "CNY": "CN¥", "USD": "US$", "EUR": "€", "GBP": "£", "JPY": "JP¥"}
 
 
 class _Order(msgspec.Struct, frozen=True):
@@ -81,17 +78,17 @@ class Webhook:
         order, version = self.body.data, self.body.version
         seen = (
             f"{self.received_at.astimezone():%H:%M:%S}",
-            f"{_plain(self.body.type):<19}",
-            f"{_plain(order.order):<20}",
+            f"{plain(self.body.type):<19}",
+            f"{plain(order.order):<20}",
             f"{f'v{version}' if version is not None else '-':<4}",
-            f"{_money(order.amount, order.currency):>13}",
-            f"{_plain(order.status):<10}",
+            f"{money(order.amount, order.currency):>13}",
+            f"{plain(order.status):<10}",
         )
         if self.fault is None:
             verdict = typer.style("verified", fg=typer.colors.GREEN)
         else:
             verdict = typer.style(f"NOT verified: {self.fault}", fg=typer.colors.RED)
-        flags = f"  +{',+'.join(map(_plain, self.body.flags_added))}" if self.body.flags_added else ""
+        flags = f"  +{',+'.join(map(plain, self.body.flags_added))}" if self.body.flags_added else ""
         return f"{'  '.join(seen)}  {verdict}{flags}"
 
     @property
@@ -114,22 +111,6 @@ class Webhook:
                 "reason": self.fault,
             }
         ).decode()
-
-
-def _plain(text: str | None) -> str:
-    if not text:
-        return "-"
-    return "".join([char if char.isprintable() else "?" for char in text[:_SHOWN_CHARS_MAX]])
-
-
-def _money(amount: int | None, currency: str | None) -> str:
-    """`HK$128.00`; a currency without a symbol of its own stands before its amount as its code."""
-    if amount is None or currency is None or not is_currency(currency):
-        return "-"
-    places = decimals(currency)
-    whole, fraction = divmod(abs(amount), 10**places)
-    digits = f"{whole:,}" + (f".{fraction:0{places}}" if places else "")
-    return f"{'-' if amount < 0 else ''}{_SYMBOLS.get(currency, f'{currency} ')}{digits}"
 
 
 class Sink:

@@ -1,0 +1,36 @@
+"""Whatever ended a command, as one message for the person who called it, and as an exit status."""
+
+from __future__ import annotations
+
+import typer
+
+from notifier.cli.options import CommandFailed
+from notifier.config import SettingsFault
+from notifier.errors import Unavailable
+from notifier.listening import CannotListenError
+from notifier.local import LocalFailed
+from notifier.logs import failure
+
+FAILED = 1
+WRONG_SETTINGS = 2
+
+
+def tell(error: Exception) -> int:
+    """Say on stderr what went wrong; the exit status for it (contract, section 2)."""
+    while isinstance(error, ExceptionGroup):  # a task group wraps what happened in it
+        error = error.exceptions[0]
+    typer.echo(f"notifier: {_in_words(error)}", err=True)
+    return WRONG_SETTINGS if isinstance(error, SettingsFault) else FAILED
+
+
+def _in_words(error: Exception) -> str:
+    match error:
+        case SettingsFault() | CommandFailed() | CannotListenError() | LocalFailed():
+            return str(error)
+        case Unavailable():
+            return f"{error.what} does not answer ({error.why}); start it, or look at its address in the settings"
+        case OSError() if error.filename is not None and error.strerror:
+            return f"{error.filename}: {error.strerror.lower()}"
+        case _:
+            told = failure(error)
+            return f"a fault of its own ended this command: {told['error']} at {told['where']}; please report it"

@@ -1,0 +1,31 @@
+"""A supervised process does not outlive its supervisor, however that ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+END_S_MAX = 30.0
+"""Longer than any service takes to end in order; what still runs then hangs."""
+
+_STDIN = 0
+
+
+def end_with_stdin() -> None:
+    """
+    Watch standard input, and end this process in order once it closes.
+
+    The supervisor holds the other end and never writes. The system closes it when the supervisor is gone, killed or not; unlike
+    Linux's PR_SET_PDEATHSIG this works everywhere and does not depend on which thread started the process.
+    """
+    threading.Thread(target=_watch, name="supervisor-watch", daemon=True).start()
+
+
+def _watch() -> None:
+    while os.read(_STDIN, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(END_S_MAX)
+    os.kill(os.getpid(), signal.SIGKILL)

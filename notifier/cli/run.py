@@ -1,0 +1,136 @@
+"""`notifier run`: everything, each service its own supervised process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import typer
+
+from notifier import logs
+from notifier.app import FINISH_EXTRA_S, Stop
+from notifier.app import run as run_to_the_end
+from notifier.cli.options import ConfigFile, chosen_file, read_settings
+from notifier.config import Address, Settings
+from notifier.listening import listening
+from notifier.supervisor import Child, Show, supervise
+
+log = logs.get_logger()
+
+SERVICE = "run"
+INGRESS_STOP_EXTRA_S = 10.0
+"""Beyond what is in flight: the flush, the producer's end, and the workers'."""
+CONSUMER_STOP_S_MAX = 15.0
+"""What a consumer's last batch, commit and goodbye to its group take at most; what is not committed is read again."""
+_NAME_WIDTH = 8
+
+
+def run(context: typer.Context, config_file: ConfigFile = None) -> None:
+    """
+    Run everything: the ingress and all consumers, each its own process.
+
+    One that dies is started again. All log lines come out here; `log.format = "console"` in the settings makes them easier to
+    read for people. The consumers' health and metrics are at `consumers.listen_orders` and `listen_fanout`, if they are set.
+
+    It starts without Kafka or Redis too. SIGTERM or Ctrl-C ends all in order, within seconds, and nothing is lost.
+    """
+    settings = read_settings(context, config_file, needs="channels")
+    _require_free(settings)
+    stages = children(settings, chosen_file(context, config_file))
+    write = _writer(sys.stdout.buffer)
+
+    def show(name: str, line: bytes) -> None:
+        write(line if settings.log.format == "json" else f"{name:<{_NAME_WIDTH}}".encode() + line)
+
+    logs.configure(
+        service=SERVICE,
+        instance=f"{socket.gethostname()}-{os.getpid()}",
+        format=settings.log.format,
+        level=settings.log.level,
+        out=cast(BinaryIO, _Named(show)),  # the part of it that is used
+    )
+    run_to_the_end(_run(stages, show))
+
+
+async def _run(stages: Sequence[Sequence[Child]], show: Show) -> None:
+    stop = Stop()
+    stop.on_signals(signal.SIGTERM, signal.SIGINT)
+    log.info("service.started", pid=os.getpid())
+    await supervise(stages, show, stop)
+    log.info("service.stopped", reason=stop.reason)
+
+
+def children(settings: Settings, config_file: Path | None) -> list[list[Child]]:
+    """What is run, in the order in which it is ended: the ingress first, then those who work on what it took."""
+    listens = {"orders": settings.consumers.listen_orders, "fanout": settings.consumers.listen_fanout}
+    ingress_stop_s_max = settings.ingress.append_timeout_s + FINISH_EXTRA_S + INGRESS_STOP_EXTRA_S
+    return [
+        [Child("ingress", _command(config_file, "serve"), ingress_stop_s_max)],
+        [
+            Child(job, _command(config_file, "consume", job, *_listen_option(address)), CONSUMER_STOP_S_MAX)
+            for job, address in listens.items()
+        ],
+    ]
+
+
+def _command(config_file: Path | None, *arguments: str) -> tuple[str, ...]:
+    config = () if config_file is None else ("--config", str(config_file))
+    # -P: a folder that happens to hold a logging.py or a notifier/ is no part of the program
+    return (sys.executable, "-P", "-m", "notifier", "--ends-with-stdin", *config, *arguments)
+
+
+def _listen_option(address: Address | None) -> tuple[str, ...]:
+    return () if address is None else ("--listen", str(address))
+
+
+def _require_free(settings: Settings) -> None:
+    """
+    Look whether all addresses can be had before anything starts: a service that can't have its own would be tried for ever.
+
+    Raises:
+        CannotListenError: one cannot.
+    """
+    with ExitStack() as stack:
+        for address, setting in (
+            (settings.ingress.public, "ingress.public"),
+            (settings.ingress.internal, "ingress.internal"),
+            (settings.consumers.listen_orders, "consumers.listen_orders"),
+            (settings.consumers.listen_fanout, "consumers.listen_fanout"),
+        ):
+            if address is not None:
+                stack.enter_context(listening(address, setting))
+
+
+def _writer(out: BinaryIO) -> Callable[[bytes], None]:
+    def write(line: bytes) -> None:
+        # Whole lines, one at a time. A reader that went away is no reason to stop working.
+        with suppress(BrokenPipeError):
+            out.write(line)
+            out.flush()
+
+    return write
+
+
+class _Named:
+    """Our own log lines, with our name before them as the children's have theirs."""
+
+    def __init__(self, show: Show) -> None:
+        self._show = show
+
+    def write(self, line: bytes) -> None:
+        """What structlog asks for."""
+        self._show(SERVICE, line)
+
+    def flush(self) -> None:
+        """What structlog asks for; each line is flushed when it is written."""
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the command."""
+    app.command("run", epilog="Example: `notifier run --config shop/notifier.toml`")(run)

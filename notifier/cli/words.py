@@ -1,0 +1,25 @@
+"""How values are shown to people in a terminal."""
+
+from __future__ import annotations
+
+from notifier.money import decimals, is_currency
+
+_SHOWN_CHARS_MAX = 64
+_SYMBOLS = {"HKD": "HK$", "CNY": "CN¥", "USD": "US$", "EUR": "€", "GBP": "£", "JPY": "JP¥"}
+
+
+def plain(text: str | None) -> str:
+    """A text that may come from a stranger: nothing in it moves the cursor."""
+    if not text:
+        return "-"
+    return "".join([char if char.isprintable() else "?" for char in text[:_SHOWN_CHARS_MAX]])
+
+
+def money(amount: int | None, currency: str | None) -> str:
+    """`HK$128.00` for 12800 minor units; a currency without a symbol of its own stands before its amount as its code."""
+    if amount is None or currency is None or not is_currency(currency):
+        return "-"
+    places = decimals(currency)
+    whole, fraction = divmod(abs(amount), 10**places)
+    digits = f"{whole:,}" + (f".{fraction:0{places}}" if places else "")
+    return f"{'-' if amount < 0 else ''}{_SYMBOLS.get(currency, f'{currency} ')}{digits}"
