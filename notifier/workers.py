@@ -15,8 +15,7 @@ import struct
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -80,30 +79,44 @@ async def _answer(
     stop("parent_gone")
 
 
-@dataclass(slots=True)
 class _Worker:
     """One worker as the parent sees it."""
 
-    process: Process
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
-    last: Report | None = None
+    def __init__(self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.process = process
+        self.last: Report | None = None
+        self._reader = reader
+        self._writer = writer
+        self._asked: asyncio.Future[Report] | None = None  # a question that is not answered yet
 
     async def ask(self) -> Report | None:
-        """How it is now; None if it does not say so in time."""
-        async with self.asking:
-            try:
-                async with asyncio.timeout(ASK_TIMEOUT_S):
-                    self.writer.write(_QUESTION)
-                    (size,) = _SIZE.unpack(await self.reader.readexactly(_SIZE.size))
-                    assert size <= REPORT_BYTES_MAX
-                    self.last = _decode(await self.reader.readexactly(size))
-            except (TimeoutError, OSError, asyncio.IncompleteReadError):
-                # An answer that comes later would be taken for that of the next question: this one is asked no more.
-                self.writer.close()
-                return None
-            return self.last
+        """How it is; None if it does not say so in time. A worker that is slow, or still starting, is not asked twice."""
+        if self._asked is None:
+            self._asked = asyncio.get_running_loop().create_future()
+            self._writer.write(_QUESTION)
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT_S):
+                return await asyncio.shield(self._asked)
+        except TimeoutError:
+            return None
+
+    def terminate(self) -> None:
+        """Tell it to end; it may have ended by itself a moment ago."""
+        with suppress(ProcessLookupError):
+            self.process.terminate()
+
+    async def listen(self) -> None:
+        """Take its answers until it ends."""
+        try:
+            while True:
+                (size,) = _SIZE.unpack(await self._reader.readexactly(_SIZE.size))
+                assert size <= REPORT_BYTES_MAX
+                self.last = _decode(await self._reader.readexactly(size))
+                if self._asked is not None:
+                    self._asked.set_result(self.last)
+                    self._asked = None
+        except (OSError, asyncio.IncompleteReadError):
+            self._writer.close()
 
 
 class Crew:
@@ -147,7 +160,7 @@ class Crew:
             finally:
                 self._stopping.set()
                 for worker in self._workers.values():
-                    worker.process.terminate()
+                    worker.terminate()
 
     async def _keep(self, index: int) -> None:
         loop = asyncio.get_running_loop()
@@ -181,21 +194,21 @@ class Crew:
         reader, writer = await asyncio.open_connection(sock=ours)
         worker = self._workers[index] = _Worker(process, reader, writer)
         log.info("child.started", child=name, pid=process.pid)
+        if self._stopping.is_set():
+            worker.terminate()  # the word to end came while it was being started
         try:
-            return process.pid, await self._ended(process)
+            async with asyncio.TaskGroup() as tasks:
+                listening = tasks.create_task(worker.listen())
+                killing = tasks.create_task(self._kill_when_late(process))
+                status = await process.wait()
+                listening.cancel()
+                killing.cancel()
         finally:
             writer.close()
             del self._workers[index]
-            if worker.last is not None:
-                self._retired = metrics.retire([self._retired, worker.last.metrics])
-
-    async def _ended(self, process: Process) -> int:
-        """Wait for its end: for ever while it works, for a bounded time once it was told to stop."""
-        async with asyncio.TaskGroup() as tasks:
-            killing = tasks.create_task(self._kill_when_late(process))
-            status = await process.wait()
-            killing.cancel()
-        return status
+        if worker.last is not None:
+            self._retired = metrics.retire([self._retired, worker.last.metrics])
+        return process.pid, status
 
     async def _kill_when_late(self, process: Process) -> None:
         await self._stopping.wait()
