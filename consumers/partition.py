@@ -65,10 +65,22 @@ class Work(Protocol):
         ...
 
 
+class Member(Protocol):
+    """What a feed needs of its group's member."""
+
+    async def committed(self, source: Source) -> Commit | None:
+        """What was last committed for a partition."""
+        ...
+
+    def begin(self, source: Source, offset: int) -> None:
+        """Fetch from this offset on."""
+        ...
+
+
 class Feed:
     """One partition's records, and what is done of them. It lives from the partition's assignment to its revocation."""
 
-    def __init__(self, partition: int, group: Group, is_room: asyncio.Event) -> None:
+    def __init__(self, partition: int, group: Member, is_room: asyncio.Event) -> None:
         self.partition = partition
         self._group = group
         self._is_room = is_room

@@ -45,6 +45,7 @@ local last = 3 + 2 * tonumber(ARGV[3])
 for first = 4, last, 1000 do
   redis.call('HSET', KEYS[1], unpack(ARGV, first, math.min(first + 999, last)))
 end
+for group = 3, #KEYS do redis.call('SADD', KEYS[2], KEYS[group]) end
 for at = last + 1, #ARGV, 3 do
   local index = KEYS[tonumber(ARGV[at])]
   if ARGV[at + 2] == '' then redis.call('ZREM', index, ARGV[at + 1])
@@ -52,6 +53,13 @@ for at = last + 1, #ARGV, 3 do
 end
 redis.call('HSET', KEYS[1], '~position', ARGV[2])
 return 1
+"""
+
+
+_FORGET = """
+-- Throw a view away, with every due index that it ever had.
+for _, index in ipairs(redis.call('SMEMBERS', KEYS[2])) do redis.call('UNLINK', index) end
+redis.call('UNLINK', KEYS[1], KEYS[2])
 """
 
 
@@ -80,6 +88,7 @@ class RedisViews:
         )
         self._redis: Redis = Redis.from_pool(pool)
         self._move = self._redis.register_script(_MOVE)
+        self._forget = self._redis.register_script(_FORGET)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -120,8 +129,8 @@ class RedisViews:
         due: Sequence[DueChange],
     ) -> bool:
         """Move the view, in one atomic step, and only if its position is still the expected one; whether it was."""
-        groups = {group: number for number, group in enumerate(dict.fromkeys(change.group for change in due), start=2)}
-        keys = [self._name(topic, partition, "view"), *(self._due(topic, partition, group) for group in groups)]
+        groups = {group: number for number, group in enumerate(dict.fromkeys(change.group for change in due), start=3)}
+        keys = [*self._view(topic, partition), *(self._due(topic, partition, group) for group in groups)]
         arguments: list[bytes | str | int] = [
             "" if expected is None else expected,
             position,
@@ -150,12 +159,16 @@ class RedisViews:
             return int(await self._redis.zcard(self._due(topic, partition, group)))
 
     async def forget(self, topic: str, partition: int) -> None:
-        """Throw the view away; its due indexes go with the first keys that are written after it."""
+        """Throw the view away."""
         async with _answering():
-            await self._redis.unlink(self._name(topic, partition, "view"))
+            await self._forget(keys=self._view(topic, partition))
 
     def _name(self, topic: str, partition: int, what: str) -> str:
         return f"{self._prefix}:{{{topic}:{partition}}}:{what}"
+
+    def _view(self, topic: str, partition: int) -> list[str]:
+        """The view itself, and the names of its due indexes."""
+        return [self._name(topic, partition, "view"), self._name(topic, partition, "indexes")]
 
     def _due(self, topic: str, partition: int, group: str) -> str:
         return self._name(topic, partition, f"due:{group}")

@@ -112,7 +112,8 @@ class Reader:
             except BaseException:
                 await consumer.stop()
                 raise
-            consumer.unsubscribe()
+            # not unsubscribed: that ends aiokafka's fetcher with an error; paused, it fetches nothing until the next read
+            consumer.pause(*consumer.assignment())
             self._idle.append(consumer)
         except KafkaError as error:
             raise Unavailable("kafka", type(error).__name__) from error

@@ -1,0 +1,194 @@
+"""The topics as they are, against the topics as they have to be; and making those that are missing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from notifier.errors import Unavailable
+from notifier.kafka.access import Access
+from notifier.topics import TopicPlan
+
+ANSWER_S_MAX = 10.0
+"""How long the cluster may take for one answer. Who asks is a person, or a start that can be tried again."""
+SHOWS_S_MAX = 15.0
+"""How long a topic that was made may take until every broker tells of it."""
+_LOOK_EVERY_S = 0.1
+
+PARTITIONS, REPLICATION = "partitions", "replication_factor"
+
+
+class CannotCreateError(Exception):
+    """The cluster refuses to make a topic. The message is the cluster's reason; it names the topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One setting of a topic that is not as it has to be."""
+
+    setting: str
+    has: str
+    needs: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One topic, compared with its plan."""
+
+    plan: TopicPlan
+    exists: bool
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def state(self) -> Literal["ok", "missing", "differs"]:
+        """In a word."""
+        if not self.exists:
+            return "missing"
+        return "differs" if self.differences else "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A topic as the cluster has it."""
+
+    partitions: int
+    replication_factor: int
+    """The smallest of its partitions: the one whose records are the easiest to lose."""
+    settings: Mapping[str, str]
+
+
+def compare(plan: TopicPlan, found: Found | None) -> Compared:
+    """Compare one topic with its plan; None: it is not there. A setting that the plan does not name may be anything."""
+    if found is None:
+        return Compared(plan, exists=False)
+    pairs = [
+        (PARTITIONS, str(found.partitions), str(plan.partitions)),
+        (REPLICATION, str(found.replication_factor), str(plan.replication_factor)),
+        *((name, found.settings.get(name, ""), value) for name, value in plan.settings.items()),
+    ]
+    return Compared(
+        plan,
+        exists=True,
+        differences=tuple([Difference(name, has, needs) for name, has, needs in pairs if not _same(name, has, needs)]),
+    )
+
+
+def _same(name: str, has: str, needs: str) -> bool:
+    if name == "cleanup.policy":  # a set, which Kafka writes in any order
+        return sorted(has.split(",")) == sorted(needs.split(","))
+    return has == needs
+
+
+class Admin:
+    """Looks at topics and makes new ones. It never deletes a topic and never changes one."""
+
+    def __init__(self, client: AIOKafkaAdminClient) -> None:
+        self._client = client
+
+    @classmethod
+    @asynccontextmanager
+    async def at_work(cls, access: Access) -> AsyncIterator[Admin]:
+        """
+        Connected while the block runs.
+
+        Raises:
+            Unavailable: no broker answers.
+        """
+        client = AIOKafkaAdminClient(**access.options, request_timeout_ms=round(ANSWER_S_MAX * 1000))
+        async with _answering():
+            await client.start()
+        try:
+            yield cls(client)
+        finally:
+            await client.close()
+
+    async def partitions_of(self, topic: str) -> int | None:
+        """
+        How many partitions a topic has; None where there is no such topic.
+
+        Raises:
+            Unavailable: no answer.
+        """
+        found = (await self._topics()).get(topic)
+        return None if found is None else len(found["partitions"])
+
+    async def compare(self, plans: Sequence[TopicPlan]) -> list[Compared]:
+        """
+        Each topic beside its plan.
+
+        Raises:
+            Unavailable: no answer.
+        """
+        topics = await self._topics()
+        settings = await self._settings([plan.name for plan in plans if plan.name in topics])
+        return [compare(plan, _found(topics.get(plan.name), settings.get(plan.name, {}))) for plan in plans]
+
+    async def create(self, plans: Sequence[TopicPlan]) -> None:
+        """
+        Make topics as they are planned, and return once the cluster tells of them. One that somebody else made meanwhile is fine.
+
+        Raises:
+            CannotCreateError: the cluster refuses one; others may have been made.
+            Unavailable: no answer, or a topic does not show.
+        """
+        new = [
+            NewTopic(plan.name, plan.partitions, plan.replication_factor, topic_configs=plan.settings) for plan in plans
+        ]
+        async with _answering():
+            answer = await self._client.create_topics(new)
+        for topic, code, why in answer.topic_errors:
+            error = for_code(code)
+            if code != 0 and error is not TopicAlreadyExistsError:
+                raise CannotCreateError(f"{topic}: {(why or error.__name__).rstrip('.')}.")
+        await self._wait_for(plans)
+
+    async def _wait_for(self, plans: Sequence[TopicPlan]) -> None:
+        """Brokers learn of a new topic one after the other."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + SHOWS_S_MAX
+        while not all(one.exists for one in await self.compare(plans)):
+            if loop.time() > deadline:
+                raise Unavailable("kafka", "the topics were made, but do not show")
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _topics(self) -> dict[str, Any]:
+        """All topics. Asking for one by its name might make it, where Kafka is set to."""
+        async with _answering():
+            described = await self._client.describe_topics()
+        return {one["topic"]: one for one in described if one["error_code"] == 0 and one["partitions"]}
+
+    async def _settings(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+        if not topics:
+            return {}
+        wanted = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
+        async with _answering():
+            answers = await self._client.describe_configs(wanted)
+        settings = {}
+        for code, _why, _type, topic, entries in [one for answer in answers for one in answer.resources]:
+            if code == 0:  # else it came to be or was deleted just now: it differs until it is looked at again
+                settings[topic] = {entry[0]: entry[1] or "" for entry in entries}
+        return settings
+
+
+def _found(topic: Any, settings: Mapping[str, str]) -> Found | None:  # as aiokafka gives it
+    if topic is None:
+        return None
+    partitions = topic["partitions"]
+    return Found(len(partitions), min(len(one["replicas"]) for one in partitions), settings)
+
+
+@asynccontextmanager
+async def _answering() -> AsyncIterator[None]:
+    """What stops the cluster from answering, as Unavailable."""
+    try:
+        async with asyncio.timeout(ANSWER_S_MAX):
+            yield
+    except (KafkaError, TimeoutError) as error:
+        raise Unavailable("kafka", type(error).__name__) from error

@@ -1,0 +1,118 @@
+"""What logs must do: the fake and Kafka alike."""
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+import pytest
+
+from notifier.kafka.access import Access
+from notifier.kafka.producer import Producer
+from notifier.kafka.reader import Reader
+from notifier.ports import Appender, LogReader
+from notifier.record import Record, Stored
+from tests.fakes import FakeLogs
+from tests.topics import create_topics
+
+P = 1
+
+
+class Logs(NamedTuple):
+    topic: str
+    appender: Appender
+    reader: LogReader
+
+
+@pytest.fixture(params=["fake", "kafka"])
+async def logs(request: pytest.FixtureRequest) -> AsyncIterator[Logs]:
+    prefix: str = request.getfixturevalue("topic_prefix")
+    if request.param == "fake":
+        fake = FakeLogs()
+        yield Logs(f"{prefix}.orders.v1", fake, fake)
+        return
+    bootstrap_servers: str = request.getfixturevalue("bootstrap_servers")
+    await create_topics(bootstrap_servers, prefix, partitions=2)
+    access = Access({"bootstrap_servers": bootstrap_servers})
+    reader = Reader(access, chunk_records_max=3)
+    async with Producer(access, service="orders", timeout_s=10) as producer:
+        yield Logs(f"{prefix}.orders.v1", producer, reader)
+    await reader.close()
+
+
+def record(key: str, value: str) -> Record:
+    return Record(key.encode(), value.encode(), (("ce_orderversion", b"1"), ("traceparent", b"")))
+
+
+async def read(logs: Logs, start: int, upto: int) -> list[Stored]:
+    found: list[Stored] = []
+    position = start
+    async for chunk in logs.reader.read(logs.topic, P, start, upto):
+        assert chunk.next_offset > position
+        position = chunk.next_offset
+        found += chunk.records
+    assert position >= upto
+    return found
+
+
+async def test_an_empty_log_begins_and_ends_at_nothing(logs: Logs) -> None:
+    assert await logs.reader.bounds(logs.topic, P) == (0, 0)
+    assert await read(logs, 0, 0) == []
+
+
+async def test_what_was_appended_is_read_back_byte_for_byte_in_its_order(logs: Logs) -> None:
+    records = [record(f"shop/T{number}", f"value {number}") for number in range(10)]
+
+    offsets = await logs.appender.append(logs.topic, P, records)
+
+    assert offsets == list(range(10))
+    assert await logs.reader.bounds(logs.topic, P) == (0, 10)
+    found = await read(logs, 0, 10)
+    assert [stored.record for stored in found] == records
+    assert [stored.offset for stored in found] == offsets
+
+
+async def test_offsets_run_on_from_one_append_to_the_next(logs: Logs) -> None:
+    first = await logs.appender.append(logs.topic, P, [record("a", "1"), record("b", "1")])
+    second = await logs.appender.append(logs.topic, P, [record("a", "2")])
+
+    assert first + second == [0, 1, 2]
+
+
+async def test_a_read_begins_where_it_is_told(logs: Logs) -> None:
+    await logs.appender.append(logs.topic, P, [record("a", str(number)) for number in range(8)])
+
+    found = await read(logs, 5, 8)
+
+    assert [stored.offset for stored in found] == [5, 6, 7]
+
+
+async def test_more_than_a_batch_holds_is_appended_in_order(logs: Logs) -> None:
+    """Beyond the client's batch size several batches go out one after the other."""
+    records = [record(f"shop/T{number}", "x" * 50_000) for number in range(20)]
+
+    offsets = await logs.appender.append(logs.topic, P, records)
+
+    assert offsets == list(range(20))
+    assert [stored.record.key for stored in await read(logs, 0, 20)] == [one.key for one in records]
+
+
+async def test_one_record_is_found_by_its_offset(logs: Logs) -> None:
+    await logs.appender.append(logs.topic, P, [record("a", "1"), record("b", "2")])
+
+    found = await logs.reader.one(logs.topic, P, 1)
+
+    assert found is not None
+    assert (found.offset, found.record) == (1, record("b", "2"))
+    assert await logs.reader.one(logs.topic, P, 2) is None
+
+
+async def test_partitions_are_apart(logs: Logs) -> None:
+    await logs.appender.append(logs.topic, 0, [record("a", "1")])
+
+    assert await logs.reader.bounds(logs.topic, P) == (0, 0)
+
+
+async def test_what_was_appended_after_a_time_is_found(logs: Logs) -> None:
+    await logs.appender.append(logs.topic, P, [record("a", "1")])
+
+    assert await logs.reader.offset_at(logs.topic, P, 0) == 0
+    assert await logs.reader.offset_at(logs.topic, P, 2**42) == 1
