@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -54,6 +55,7 @@ LIMITS = Limits(
     linger_s=0.25,
     connections_max=600,
 )
+SMALL_BUFFER_BYTES = 8192
 PATIENCE_S = 5.0
 """What a test waits for an end that has to come."""
 
@@ -159,6 +161,8 @@ async def stage_with(limits: Limits) -> AsyncIterator[Stage]:
     inbox.durable.set()
     listener = Listener(Door(Channels([channel]), inbox, NobodyIsAsked(), SystemClock()), limits)
     server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0, backlog=1024)
+    # inherited by each connection, so that a client that does not read is felt soon
+    server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER_BYTES)
     try:
         yield Stage(server.sockets[0].getsockname()[1], inbox, listener)
     finally:
@@ -457,6 +461,21 @@ async def test_a_drip_is_given_up_while_others_are_served(stage: Stage, at: str)
     assert (reply.statuses, reply.last_body, reply.is_last) == ([408], b"fail", True)
 
 
+async def test_a_drip_on_a_kept_connection_has_no_more_time_than_on_a_new_one(stage: Stage) -> None:
+    """HTTP-26: an idle connection may wait longer, a request that has begun may not."""
+    loop = asyncio.get_running_loop()
+    async with stage.connected() as (reader, writer), asyncio.timeout(PATIENCE_S):
+        writer.write(request())
+        await reader.readuntil(b"success")
+        began = loop.time()
+        writer.write(b"POST /n/")
+
+        reply = Reply(await reader.read(), loop.time() - began)
+
+    assert reply.statuses == [408]
+    assert LIMITS.head_read_s <= reply.seconds < LIMITS.idle_s
+
+
 async def test_a_connection_that_says_nothing_is_closed_without_a_word(stage: Stage) -> None:
     """A browser or a probe that only connects has asked nothing."""
     reply = await stage.send()
@@ -484,15 +503,20 @@ async def test_a_long_pipeline_is_answered_in_order(stage: Stage) -> None:
 
 async def test_a_client_that_reads_no_answers_is_given_up(stage: Stage) -> None:
     """What waits for it is bounded in memory and in time."""
+    loop = asyncio.get_running_loop()
+    cheap = request(HOST, FORM, b"Content-Length: 0", target=b"/n/unknown", body=b"")
 
-    async def flood(writer: asyncio.StreamWriter) -> None:
+    async def flood(client: socket.socket) -> None:
         while True:
-            writer.write(request(body=FORGED) * 50)
-            await writer.drain()
+            await loop.sock_sendall(client, cheap * 50)
 
-    async with stage.connected() as (_, writer), asyncio.timeout(PATIENCE_S):
-        with pytest.raises(ConnectionError):
-            await flood(writer)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER_BYTES)
+        client.setblocking(False)
+        async with asyncio.timeout(PATIENCE_S):
+            await loop.sock_connect(client, ("127.0.0.1", stage.port))
+            with pytest.raises(ConnectionError):
+                await flood(client)
 
 
 async def test_continue_is_said_only_where_the_body_is_wanted(stage: Stage) -> None:
