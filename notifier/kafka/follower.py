@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -24,7 +24,7 @@ class Followed(NamedTuple):
     stored: Stored
 
 
-async def follow(access: Access, topic: str, partitions: int) -> AsyncIterator[list[Followed]]:
+async def follow(access: Access, topic: str, partitions: int) -> AsyncGenerator[list[Followed], None]:
     """
     All records of a topic, for ever: some at a time, at least every `LOOK_EVERY_MS` (then there may be none).
 
