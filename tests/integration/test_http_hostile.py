@@ -501,6 +501,23 @@ async def test_a_long_pipeline_is_answered_in_order(stage: Stage) -> None:
     assert reply.statuses == [200, 401] * 100
 
 
+async def test_a_pipeline_waits_in_the_kernel_while_one_is_being_answered(stage: Stage) -> None:
+    """What a client sends ahead takes its own memory, not ours."""
+    stage.inbox.durable.clear()
+    async with stage.connected() as (reader, writer), asyncio.timeout(PATIENCE_S):
+        writer.write(request() * 5)
+        await stage.inbox.asked.wait()
+        (connection,) = stage.listener.connections
+        assert connection.transport is not None
+        assert not connection.transport.is_reading()
+
+        stage.inbox.durable.set()
+        for _ in range(5):
+            await reader.readuntil(b"success")
+
+        assert connection.transport.is_reading()
+
+
 async def test_a_client_that_reads_no_answers_is_given_up(stage: Stage) -> None:
     """What waits for it is bounded in memory and in time."""
     loop = asyncio.get_running_loop()
