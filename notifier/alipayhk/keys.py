@@ -132,7 +132,9 @@ def load_public_key(data: bytes, *, allow_legacy_key: bool, sign_types: Collecti
 
 
 def _read(data: bytes) -> RSAPublicKey:
-    data = data.removeprefix(b"\xef\xbb\xbf").strip()
+    is_der = data[:1] == b"\x30"
+    if not is_der:  # DER keeps each of its bytes: the last one may look like a blank
+        data = data.removeprefix(b"\xef\xbb\xbf").strip()
     if b"-----BEGIN" in data:
         if b"PRIVATE KEY" in data:
             raise ValueError(_PRIVATE)
@@ -140,7 +142,7 @@ def _read(data: bytes) -> RSAPublicKey:
             raise ValueError("is a certificate; AlipayHK's public key is wanted, as its portal shows it")
         load, encoded = load_pem_public_key, data
     else:
-        load, encoded = load_der_public_key, data if data[:1] == b"\x30" else _from_base64(data)
+        load, encoded = load_der_public_key, data if is_der else _from_base64(data)
         if _is_private(encoded):
             raise ValueError(_PRIVATE)
     try:

@@ -120,6 +120,15 @@ def test_what_is_no_key_of_alipayhk_is_refused_and_not_repeated(
     assert fault.value.__suppress_context__ or fault.value.__context__ is None, "no library's message hangs on it"
 
 
+@pytest.mark.parametrize("exponent", [0x10009, 0x1000B, 0x1000D], ids=["a tab", "a vertical tab", "a carriage return"])
+def test_der_that_ends_with_a_byte_like_a_blank_is_read_whole(exponent: int, private: RSAPrivateKey) -> None:
+    """It was stripped like text: one private key in forty lost its last byte so, and was no longer told to be private."""
+    public = RSAPublicNumbers(exponent, private.public_key().public_numbers().n).public_key()
+    assert spki(public)[-1:].isspace()
+
+    assert load(spki(public)) == load(base64.b64encode(spki(public))) == RsaKey.of(public)
+
+
 def test_an_even_exponent_is_refused(private: RSAPrivateKey) -> None:
     """The library refuses to make one, so it is put into the DER of a good one: 65537 becomes 65538."""
     der = spki(private.public_key())
@@ -151,6 +160,13 @@ def test_a_short_key_serves_rsa_only_where_the_settings_say_so(short: bytes) -> 
         load(short, sign_types=("RSA",))
 
     assert load(short, allow_legacy_key=True, sign_types=("RSA",)).bits == 1024
+
+
+def test_a_key_shorter_than_any_of_alipayhk_is_refused_whatever_the_settings_say(private: RSAPrivateKey) -> None:
+    shorter = RSAPublicNumbers(65537, private.public_key().public_numbers().n >> 1048 | 1).public_key()
+
+    with pytest.raises(ValueError, match="only 1000 bits"):
+        load(spki(shorter), allow_legacy_key=True, sign_types=("RSA",))
 
 
 def test_a_key_between_short_and_good_is_refused_like_a_short_one() -> None:

@@ -105,6 +105,10 @@ UNUSABLE: dict[str, tuple[Fields, Reason]] = {
     ),
     "half a character at the end of a value": ({b"subject": "测".encode()[:-1]}, Reason.UNDECODABLE),
     "half a GBK character at the end of a value": ({b"charset": b"GBK", b"subject": b"\xb2"}, Reason.UNDECODABLE),
+    "two halves of a GBK character in two values": (
+        {b"charset": b"GBK", b"body": b"\xb2", b"subject": b"\xe2"},
+        Reason.UNDECODABLE,
+    ),
     "a surrogate": ({b"subject": b"\xed\xa0\x80"}, Reason.UNDECODABLE),
     "HTTP-11 a charset nobody agreed on": ({b"charset": b"utf-7"}, Reason.UNDECODABLE),
     "a charset that Python would know": ({b"charset": b"unicode_escape"}, Reason.UNDECODABLE),
