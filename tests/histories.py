@@ -148,7 +148,7 @@ def _sometimes(values: Sequence[str]) -> st.SearchStrategy[str]:
     return st.just("") | st.sampled_from(values)
 
 
-_REFUNDS = st.one_of(
+_REFUNDS: st.SearchStrategy[dict[str, str]] = st.one_of(
     st.just({}),
     st.just({}),
     st.fixed_dictionaries(
