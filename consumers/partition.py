@@ -217,6 +217,7 @@ class PartitionLoop:
         self._is_room = asyncio.Event()
         self._running = asyncio.TaskGroup()
         self._group: Group | None = None
+        self._is_leaving = False
 
     @property
     def is_ready(self) -> bool:
@@ -236,6 +237,7 @@ class PartitionLoop:
                     await self._poll(self._group, stopped)
                     await self._hand_back()
             finally:
+                self._is_leaving = True
                 for task in (*helpers, starting, *self._tasks.values()):
                     task.cancel()
                 if self._group is not None:
@@ -277,6 +279,8 @@ class PartitionLoop:
 
     async def _on_assigned(self, sources: Collection[Source]) -> None:
         assert self._group is not None
+        if self._is_leaving:
+            return  # we had asked to join before we were told to end: what began now, nobody would end
         for partition in sorted({source.partition for source in sources}):
             feed = Feed(partition, self._group, self._is_room)
             work = self._work(partition)
