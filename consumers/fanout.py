@@ -9,17 +9,19 @@ endpoint holds nothing else up; it comes back by the due index.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Protocol
 
 import msgspec
 
 from consumers.backoff import retry_after_s, retry_in_s
 from consumers.callees import Callee
-from consumers.client import Answer, Client
+from consumers.client import Answer
 from consumers.notes import AWAY_TOO_LONG, note, read_note
 from consumers.partition import Batch, Feed, FeedClosed
 from consumers.recorder import Recorder
@@ -61,6 +63,16 @@ def _due(record: Record) -> DueChange | None:
 LANES = Merging(merge=merge, due=_due)
 
 
+class Caller(Protocol):
+    """Calls endpoints (`consumers.client.Client`)."""
+
+    async def post(
+        self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float, tls: ssl.SSLContext | None = None
+    ) -> Answer:
+        """POST once; whatever the destination does is in the answer."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class FanoutJob:
     """What all partitions of the job share."""
@@ -68,7 +80,7 @@ class FanoutJob:
     topics: Topics
     delivery: Delivery
     callees: Mapping[str, Callee]
-    client: Client
+    client: Caller
     store: ViewStore
     reader: LogReader
     appender: Appender
@@ -119,15 +131,14 @@ class _Watermark:
         if deliveries:
             self.pending[offset] = deliveries
 
-    def done(self, offset: int) -> None:
-        """One delivery of an event is settled or recorded as waiting."""
-        left = self.pending.get(offset)
-        if left is None:
-            return
-        if left == 1:
-            del self.pending[offset]
-        else:
-            self.pending[offset] = left - 1
+    def done(self, offset: int) -> bool:
+        """One delivery of an event is settled or recorded as waiting; whether that moves the mark."""
+        if self.pending[offset] > 1:
+            self.pending[offset] -= 1
+            return False
+        is_first = offset == next(iter(self.pending))
+        del self.pending[offset]
+        return is_first
 
     @property
     def upto(self) -> int:
@@ -148,6 +159,7 @@ class FanoutPartition:
         self._lanes: dict[bytes, _ActiveLane] = {}
         self._next_due_ms: dict[str, int] = {}
         self._has_changed = asyncio.Event()
+        self._feed: Feed | None = None
         self._watermark = _Watermark()
         self._in_memory = 0
         self._tasks = asyncio.TaskGroup()
@@ -163,6 +175,7 @@ class FanoutPartition:
         job = self._job
         begin = await job.outages.ride_out(lambda: self._open(feed))
         self._watermark.next_offset = begin
+        self._feed = feed
         commands = await job.outages.ride_out(lambda: feed.committed(job.topics.commands))
         try:
             async with self._tasks as tasks:
@@ -174,7 +187,6 @@ class FanoutPartition:
                     await self._take_in(feed)
                 except FeedClosed:
                     await self._finish()
-                    self._count_done(feed)
                     raise
         except* FeedClosed:
             pass  # and with it all tasks of this partition ended
@@ -214,10 +226,15 @@ class FanoutPartition:
             await self._job.outages.ride_out(self._view.look)
             await self._job.outages.ride_out(lambda: self._view.read(()))
             await self._job.outages.ride_out(self._learn_due)
-            self._count_done(feed)
+            self._count_done()
 
-    def _count_done(self, feed: Feed) -> None:
-        feed.done(self._job.topics.orders, self._watermark.upto, note(self._view.known_end, self._job.clock.now()))
+    def _count_done(self) -> None:
+        """What may be committed of the orders topic, as of now."""
+        assert self._feed is not None
+        self._feed.done(self._job.topics.orders, self._watermark.upto, self._note())
+
+    def _note(self) -> str:
+        return note(self._view.known_end, self._job.clock.now())
 
     # Taking events in
 
@@ -228,12 +245,10 @@ class FanoutPartition:
                 await self._job.outages.ride_out(partial(self._spread, batch))
             elif batch is not None:
                 # nothing commands fan-out yet; the topic is read from the start so that the group never changes its subscription
-                feed.done(batch.topic, batch.records[-1].offset + 1, note(self._view.known_end, self._job.clock.now()))
-            self._count_done(feed)
+                feed.done(batch.topic, batch.records[-1].offset + 1, self._note())
             while self._in_memory >= EVENTS_IN_MEMORY_MAX:
                 self._has_changed.clear()
                 await self._until_changed_or_closed(feed)
-                self._count_done(feed)
 
     async def _until_changed_or_closed(self, feed: Feed) -> None:
         closed = self._tasks.create_task(feed.closed())
@@ -267,6 +282,7 @@ class FanoutPartition:
         # nothing above awaits after the view was read, so an event is counted exactly once
         for offset, deliveries in counts.items():
             self._watermark.add(offset, deliveries)
+        self._count_done()
         for stored, telling, callee, key in fresh:
             todo = _Todo(Ref(telling.version, stored.offset), telling, stored.offset, asyncio.get_running_loop().time())
             self._enqueue(key, callee, telling, todo, is_behind=bool(known.get(key, Lane()).waiting))
@@ -418,7 +434,8 @@ class FanoutPartition:
     def _release(self, todo: _Todo) -> None:
         """What this event waited for is durable, in one way or the other."""
         if todo.counts is not None:
-            self._watermark.done(todo.counts)
+            if self._watermark.done(todo.counts):
+                self._count_done()
             todo.counts = None
             self._in_memory -= 1
             self._has_changed.set()

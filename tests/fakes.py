@@ -39,6 +39,8 @@ class FakeLogs:
         self.faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         """By topic: what becomes of the next appends."""
         self.now_ms = 0
+        self.landed = asyncio.Event()
+        """Set by each record that lands."""
         self._late: list[tuple[Place, Sequence[Record]]] = []
 
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> list[int]:
@@ -65,6 +67,7 @@ class FakeLogs:
     def _land(self, place: Place, record: Record) -> int:
         log = self.logs[place]
         log.append(Stored(record, len(log), self.now_ms))
+        self.landed.set()
         return len(log) - 1
 
     def compact(self, topic: str, partition: int) -> None:

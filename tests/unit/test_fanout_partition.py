@@ -1,0 +1,399 @@
+"""The fan-out job on one partition: in order, durable, and nobody held up by another (design, sections 6 and 8)."""
+
+import asyncio
+import json
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+import consumers.fanout
+from consumers.callees import callees
+from consumers.client import Answer, Fault
+from consumers.fanout import FanoutJob
+from notifier import delivery, webhooks
+from notifier.clock import SystemClock
+from notifier.config import Delivery, Endpoint
+from notifier.delivery import DeliveryRecord, Outcome
+from notifier.kafka.group import Source
+from notifier.outage import Outages
+from notifier.webhooks import Secret
+from tests.owners import TOPICS, Owner, P, World, notification, orders_owner, spin
+
+ORDERS = Source(TOPICS.orders, P)
+SECRET = Secret.parse("whsec_" + "A" * 32)
+ACCEPTED = Answer(204, None, 1.0)
+FAILED = Answer(500, None, 1.0)
+WAIT_S = 5.0
+"""A bound on waiting for what the real loop does by the clock; nothing here takes a tenth of it."""
+
+
+@dataclass
+class Told:
+    """One POST, as the merchant saw it."""
+
+    endpoint: str
+    webhook_id: str
+    body: bytes
+    order: str
+    version: int
+
+
+@dataclass
+class Merchants:
+    """All endpoints, in place of the client: each answers what it was told to, else 204."""
+
+    told: list[Told] = field(default_factory=list)
+    answers: defaultdict[str, deque[Answer]] = field(default_factory=lambda: defaultdict(deque))
+    """By endpoint, or by endpoint/order."""
+    gates: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Endpoints that do not answer before their gate opens."""
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def post(
+        self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float, tls: Any = None
+    ) -> Answer:
+        """Take one webhook (`consumers.fanout.Caller`)."""
+        endpoint, event = url.rsplit("/", 1)[1], json.loads(body)
+        webhooks.verify([SECRET], headers, body, now=int(headers["webhook-timestamp"]))
+        self.told.append(Told(endpoint, headers["webhook-id"], body, event["data"]["order"], event["version"]))
+        self.heard.set()
+        if endpoint in self.gates:
+            await self.gates[endpoint].wait()
+        lane = f"{endpoint}/{event['data']['order']}"
+        answers = self.answers[lane] or self.answers[endpoint]
+        return answers.popleft() if answers else ACCEPTED
+
+    def versions(self, endpoint: str, order: str) -> list[int]:
+        """The versions of an order in the order in which an endpoint was told."""
+        return [one.version for one in self.told if (one.endpoint, one.order) == (endpoint, order)]
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Return when something holds of what was told."""
+        async with asyncio.timeout(WAIT_S):
+            while not holds():
+                self.heard.clear()
+                await self.heard.wait()
+
+
+def endpoint(name: str, **more: Any) -> Endpoint:
+    defaults: dict[str, Any] = {
+        "name": name,
+        "url": f"https://merchant.example/{name}",
+        "channels": ("*",),
+        "events": ("order.*",),
+        "secrets": (SECRET,),
+        "start": "now",
+        "timeout_s": 5.0,
+        "concurrency": 8,
+        "allow_http": False,
+        "headers": {},
+        "ca_file": None,
+    }
+    return Endpoint(**(defaults | more))
+
+
+Opened = Callable[..., Awaitable[Owner]]
+Published = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+async def merchants() -> Merchants:
+    return Merchants()
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+async def opened(world: World, merchants: Merchants) -> AsyncIterator[Opened]:
+    """Opens owners of the orders log's partition, and ends them with the test."""
+    owners: list[Owner] = []
+
+    async def opening(*endpoints: Endpoint, **settings: Any) -> Owner:
+        quick = Delivery(first_retry_s=0.05, retry_s_max=0.1).model_copy(update=settings)
+        job = FanoutJob(
+            TOPICS,
+            quick,
+            callees(endpoints or (endpoint("oms"),), quick),
+            merchants,
+            world.views,
+            world.logs,
+            world.logs,
+            Outages(sleep=lambda _: asyncio.sleep(0)),
+            SystemClock(),
+            lambda: 1.0,
+        )
+        owners.append(await Owner(world, job.work(P), TOPICS.orders).start())
+        return owners[-1]
+
+    yield opening
+    for owner in owners:
+        await owner.crash()
+
+
+@pytest.fixture
+async def published(world: World) -> AsyncIterator[Published]:
+    """Puts events into the orders log, as the orders job makes them of evidence."""
+    owner = await orders_owner(world)
+
+    async def publishing(*orders: str, statuses: tuple[str, ...] = ("TRADE_SUCCESS",)) -> None:
+        await world.receive(*(notification(order, status) for status in statuses for order in orders))
+        await owner.work_off()
+
+    yield publishing
+    await owner.crash()
+
+
+LIFE = ("WAIT_BUYER_PAY", "TRADE_SUCCESS", "TRADE_FINISHED")
+
+
+def recorded(world: World) -> list[DeliveryRecord]:
+    return [delivery.from_record(stored.record) for stored in world.logs.records(TOPICS.deliveries, P)]
+
+
+async def until_recorded(world: World, holds: Callable[[list[DeliveryRecord]], bool]) -> None:
+    """Return when something holds of the deliveries log."""
+    async with asyncio.timeout(WAIT_S):
+        while not holds(recorded(world)):
+            world.logs.landed.clear()
+            await world.logs.landed.wait()
+
+
+async def test_each_event_reaches_each_endpoint_that_wants_it_in_version_order(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    """S7 and S8."""
+    owner = await opened(endpoint("oms"), endpoint("erp", events=("order.paid",)), endpoint("far", channels=("other",)))
+    await published("T1", "T2", statuses=LIFE)
+
+    await owner.work_off()
+
+    for order in ("T1", "T2"):
+        assert merchants.versions("oms", order) == [1, 2, 3]
+        assert merchants.versions("erp", order) == [2]
+        assert merchants.versions("far", order) == []
+    assert {one.outcome for one in recorded(world)} == {Outcome.ACCEPTED}
+
+
+async def test_an_event_is_done_only_when_its_deliveries_are_recorded(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    """S9: a POST under way is not done."""
+    merchants.gates["oms"] = asyncio.Event()
+    owner = await opened()
+    await published("T1")
+
+    await owner.fetch()
+    await merchants.until(lambda: merchants.versions("oms", "T1") == [1])
+    await spin()
+    assert owner.feed.done_upto[ORDERS] == 0
+    assert recorded(world) == []
+
+    merchants.gates["oms"].set()
+    await until_recorded(world, lambda found: len(found) == 1)
+
+
+async def test_a_failed_delivery_is_durable_with_its_time_and_tried_again_under_the_same_id(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    merchants.answers["oms"] += [FAILED, FAILED]
+    owner = await opened()
+    await published("T1")
+
+    await owner.work_off()
+    (failed,) = recorded(world)
+    assert (failed.outcome, failed.attempt, failed.status_code) == (Outcome.FAILED, 1, 500)
+    assert failed.next_attempt_at is not None
+    await until_recorded(world, lambda found: found[-1].outcome is Outcome.ACCEPTED)
+
+    assert [one.attempt for one in recorded(world)] == [1, 2, 3]
+    assert len({(one.webhook_id, one.body) for one in merchants.told}) == 1
+
+
+async def test_a_failing_lane_holds_back_itself_and_nothing_else(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    merchants.answers["oms/T1"] += [FAILED, FAILED]
+    owner = await opened()
+    await published("T1", "T2", statuses=LIFE)
+
+    await owner.work_off()
+    assert merchants.versions("oms", "T2") == [1, 2, 3]
+    assert merchants.versions("oms", "T1") == [1]
+
+    await merchants.until(lambda: 3 in merchants.versions("oms", "T1"))
+    assert merchants.versions("oms", "T1") == [1, 1, 1, 2, 3], "no version overtakes another"
+
+
+async def test_what_waits_survives_a_crash_and_keeps_its_order(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    merchants.answers["oms"] += [FAILED]
+    first = await opened(first_retry_s=0.2, retry_s_max=0.2)
+    await published("T1", statuses=LIFE[:2])
+    await first.work_off()
+    first.commit()
+    await first.crash()
+
+    await opened()
+    await published("T1", statuses=LIFE[2:])
+    second = await opened()
+    await second.work_off()
+
+    await merchants.until(lambda: 3 in merchants.versions("oms", "T1"))
+    first_seen = list(dict.fromkeys(merchants.versions("oms", "T1")))
+    assert first_seen == [1, 2, 3]
+
+
+@pytest.mark.parametrize("lost", ["flushed", "an old copy"])
+async def test_what_waits_survives_a_loss_of_redis(
+    opened: Opened, published: Published, merchants: Merchants, world: World, lost: str
+) -> None:
+    """S10: the due index comes back with the view."""
+    backup = world.views.save()
+    merchants.answers["oms"] += [FAILED]
+    first = await opened(first_retry_s=0.2, retry_s_max=0.2)
+    await published("T1", statuses=LIFE[:2])
+    await first.work_off()
+    first.commit()
+    await first.crash()
+
+    world.views.restore(backup) if lost == "an old copy" else world.views.flush()
+    await opened()
+
+    await merchants.until(lambda: 2 in merchants.versions("oms", "T1"))
+    assert merchants.versions("oms", "T1") == [1, 1, 2]
+
+
+async def test_a_slow_endpoint_never_holds_the_watermark(
+    opened: Opened, published: Published, merchants: Merchants, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers.fanout, "PARK_AFTER_S", 0.05)
+    merchants.gates["oms"] = asyncio.Event()
+    owner = await opened(endpoint("oms", concurrency=1), endpoint("erp"))
+    await published("T1", "T2")
+
+    await owner.fetch()
+    await until_recorded(world, lambda found: sum(one.endpoint == "oms" for one in found) == 2)
+
+    waiting = [one for one in recorded(world) if one.endpoint == "oms"]
+    assert {one.outcome for one in waiting} == {Outcome.WAITING}
+    assert all(one.next_attempt_at is not None for one in waiting)
+    await spin(lambda: owner.feed.done_upto[ORDERS] == 2)
+    await published("T3")
+    await owner.fetch()
+    await merchants.until(lambda: merchants.versions("erp", "T3") == [1])
+    merchants.gates["oms"].set()
+    await merchants.until(lambda: merchants.versions("oms", "T2") == [1] and merchants.versions("oms", "T1") == [1])
+
+
+async def test_what_is_given_up_is_a_dead_letter_and_its_lane_goes_on(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    merchants.answers["oms/T1"] += [FAILED] * 3
+    owner = await opened(give_up_after_s=0.12)
+    await published("T1", statuses=LIFE[:2])
+
+    await owner.work_off()
+    await merchants.until(lambda: 2 in merchants.versions("oms", "T1"))
+
+    (dead,) = [one for one in recorded(world) if one.outcome is Outcome.DEAD]
+    assert dead.version == 1
+    assert [ref.version for ref in dead.lane.dead] == [1]
+
+
+async def test_an_event_that_lies_twice_in_its_log_is_told_once(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    owner = await opened()
+    await published("T1")
+    (stored,) = world.logs.records(TOPICS.orders, P)
+    await owner.work_off()
+
+    await world.logs.append(TOPICS.orders, P, [stored.record])
+    await owner.work_off()
+
+    assert merchants.versions("oms", "T1") == [1]
+
+
+async def test_a_retry_of_what_was_compacted_away_is_skipped_and_says_so(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    merchants.answers["oms"] += [FAILED]
+    owner = await opened(first_retry_s=0.2, retry_s_max=0.2)
+    await published("T1", statuses=LIFE[:1])
+    await owner.work_off()
+    await published("T1", statuses=LIFE[1:2])
+    await owner.work_off()
+
+    world.logs.compact(TOPICS.orders, P)
+    await merchants.until(lambda: 2 in merchants.versions("oms", "T1"))
+
+    assert merchants.versions("oms", "T1") == [1, 2]
+    assert [one.version for one in recorded(world) if one.outcome is Outcome.SKIPPED] == [1]
+
+
+async def test_an_endpoint_that_only_fails_is_suspended_and_probed_one_at_a_time(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    merchants.answers["oms"] += [FAILED] * 40
+    owner = await opened(suspend_after_s=0.05)
+    await published(*(f"T{number}" for number in range(20)))
+    await owner.work_off()
+    await merchants.until(lambda: len(merchants.told) >= 22)
+
+    merchants.answers["oms"].clear()
+
+    await until_recorded(world, lambda found: sum(one.outcome is Outcome.ACCEPTED for one in found) == 20)
+    assert len(merchants.told) < 60
+
+
+async def test_a_wish_to_be_left_alone_is_honoured(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    merchants.answers["oms"] += [Answer(503, None, 1.0, retry_after="120")]
+    owner = await opened()
+    await published("T1")
+
+    await owner.work_off()
+
+    (failed,) = recorded(world)
+    assert failed.next_attempt_at is not None
+    seconds = (failed.next_attempt_at - SystemClock().now()).total_seconds()
+    assert 100 < seconds <= 120
+
+
+async def test_a_time_out_is_a_failure_with_its_word(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    merchants.answers["oms"] += [Answer(None, Fault.TIMEOUT, 5000.0)]
+    owner = await opened(first_retry_s=3600.0, retry_s_max=3600.0)
+    await published("T1")
+
+    await owner.work_off()
+
+    (failed,) = recorded(world)
+    assert (failed.status_code, failed.error, failed.duration_ms) == (None, "timeout", 5000.0)
+
+
+async def test_stopping_lets_the_attempts_in_flight_end(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    merchants.gates["oms"] = asyncio.Event()
+    owner = await opened()
+    await published("T1")
+    await owner.fetch()
+    await merchants.until(lambda: merchants.versions("oms", "T1") == [1])
+
+    stopping = asyncio.get_running_loop().create_task(owner.stop())
+    await asyncio.sleep(0)
+    merchants.gates["oms"].set()
+    await stopping
+
+    assert [one.outcome for one in recorded(world)] == [Outcome.ACCEPTED]
+    assert world.commits[ORDERS].offset == 1
