@@ -21,9 +21,15 @@ _T = TypeVar("_T")
 
 
 class Outages:
-    """What does not answer right now, for one process."""
+    """
+    What does not answer right now, for one process.
 
-    def __init__(self) -> None:
+    Args:
+        sleep: waits so many seconds between two tries; tests bring their own.
+    """
+
+    def __init__(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._sleep = sleep
         self._began: dict[str, float] = {}
         self._lasting: set[str] = set()
 
@@ -42,7 +48,7 @@ class Outages:
             except Unavailable as error:
                 met.add(error.what)
                 self.begin(error)
-                await asyncio.sleep(wait_s)
+                await self._sleep(wait_s)
                 wait_s = min(wait_s * 2, RETRY_MAX_S)
                 continue
             for what in met:
