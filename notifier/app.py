@@ -22,11 +22,12 @@ from notifier import logs, metrics
 from notifier.clock import SystemClock
 from notifier.config import Settings
 from notifier.health import Health, answer_health
-from notifier.http import Limits, Listener
+from notifier.http import Limits
 from notifier.ingress import Door
 from notifier.kafka.access import Access
 from notifier.kafka.inbox import Inbox
 from notifier.kafka.producer import Producer
+from notifier.listener import Listener
 from notifier.listening import BACKLOG, CannotListenError, address_of, listening
 from notifier.notify_verify import NotifyVerifier
 from notifier.ports import InboxAppender

@@ -21,8 +21,9 @@ from notifier.alipayhk.keys import RsaKey
 from notifier.channel import Channel, Channels, KeyInRing
 from notifier.clock import SystemClock
 from notifier.evidence import Policy
-from notifier.http import Limits, Listener
+from notifier.http import Limits
 from notifier.ingress import Door
+from notifier.listener import Listener
 from notifier.record import Record
 
 TOKEN = b"token-of-the-shop-1234567"
