@@ -20,10 +20,12 @@ from notifier import logs, metrics
 from notifier.app import Stop, run
 from notifier.clock import SystemClock
 from notifier.config import Address, Settings
-from notifier.health import Health, serve_health
+from notifier.health import Health, answer_health
 from notifier.kafka.access import Access
+from notifier.kafka.admin import require
 from notifier.kafka.producer import Producer
 from notifier.kafka.reader import Reader
+from notifier.listening import address_of, listening
 from notifier.outage import Outages
 from notifier.topics import Topics
 from notifier.views import RedisViews, WrongPolicyError
@@ -61,10 +63,13 @@ async def _consume(job: Job, settings: Settings, listen: Address | None) -> None
     stop.on_signals(signal.SIGTERM, signal.SIGINT)
     outages = Outages()
     async with AsyncExitStack() as stack:
+        # first of all, and outside of every task group: an address that cannot be had is one clear message
+        sock = stack.enter_context(listening(listen, "--listen")) if listen is not None else None
         loop = await stack.enter_async_context(_loop(job, settings, outages))
         address = None
-        if listen is not None:
-            address = await stack.enter_async_context(serve_health(listen, _Reporter(loop, outages)))
+        if sock is not None:
+            address = address_of(sock)
+            await stack.enter_async_context(answer_health(sock, _Reporter(loop, outages)))
         log.info("service.started", listen=str(address) if address else None, pid=os.getpid())
         try:
             await loop.run(stop)
@@ -93,7 +98,7 @@ async def _loop(job: Job, settings: Settings, outages: Outages) -> AsyncIterator
         work: Callable[[int], Work]
         if job == "orders":
             work = OrdersJob(topics, store, reader, appender, outages, clock).work
-            reads = [topics.inbox]
+            reads, writes = [topics.inbox], [topics.orders, topics.quarantine]
         else:
             client = await stack.enter_async_context(_client(settings))
             fanout = FanoutJob(
@@ -108,7 +113,13 @@ async def _loop(job: Job, settings: Settings, outages: Outages) -> AsyncIterator
                 clock,
                 random.SystemRandom().random,
             )
-            work, reads = fanout.work, [topics.orders, topics.commands]
+            work, reads, writes = fanout.work, [topics.orders, topics.commands], [topics.deliveries]
+
+        async def check() -> None:
+            # aiokafka joins a group over topics that are not there, and looks for them again after a minute
+            await require(access, [*reads, *writes])
+            await store.check()
+
         yield PartitionLoop(
             access,
             job=job,
@@ -116,7 +127,7 @@ async def _loop(job: Job, settings: Settings, outages: Outages) -> AsyncIterator
             topics=reads,
             session_timeout_s=settings.consumers.session_timeout_s,
             work=work,
-            check=store.check,
+            check=check,
             outages=outages,
             clock=clock,
         )

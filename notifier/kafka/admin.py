@@ -119,6 +119,16 @@ class Admin:
         found = (await self._topics()).get(topic)
         return None if found is None else len(found["partitions"])
 
+    async def missing(self, topics: Sequence[str]) -> list[str]:
+        """
+        Which of these topics are not there.
+
+        Raises:
+            Unavailable: no answer.
+        """
+        found = await self._topics()
+        return [topic for topic in topics if topic not in found]
+
     async def compare(self, plans: Sequence[TopicPlan]) -> list[Compared]:
         """
         Each topic beside its plan.
@@ -175,6 +185,21 @@ class Admin:
             if code == 0:  # else it came to be or was deleted just now: it differs until it is looked at again
                 settings[topic] = {entry[0]: entry[1] or "" for entry in entries}
         return settings
+
+
+async def require(access: Access, topics: Sequence[str]) -> None:
+    """
+    Return if these topics are there.
+
+    Raises:
+        Unavailable: one is not, or no broker answers: either may come.
+    """
+    async with Admin.at_work(access) as admin:
+        missing = await admin.missing(topics)
+    if missing:
+        raise Unavailable(
+            "kafka", f"there is no topic {' and no topic '.join(missing)}; `notifier topics --apply` makes it"
+        )
 
 
 def _found(topic: Any, settings: Mapping[str, str]) -> Found | None:  # as aiokafka gives it

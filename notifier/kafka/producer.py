@@ -98,7 +98,9 @@ class Producer:
             producer = await self._producer()
             async with asyncio.timeout(self._timeout_s):
                 return len(await producer.partitions_for(topic))
-        except (KafkaError, TimeoutError) as error:
+        except TimeoutError as error:
+            raise Unavailable("kafka", f"there is no topic {topic}, or no answer about it") from error
+        except KafkaError as error:
             raise Unavailable("kafka", f"topic {topic}: {type(error).__name__}") from error
 
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> list[int]:
