@@ -266,7 +266,7 @@ class FanoutPartition:
         wanted = [
             (stored, telling, callee, lane_key(name, telling.channel, telling.order))
             for stored in batch.records
-            if (telling := _telling_of(stored)) is not None
+            if (telling := self._telling_of(stored)) is not None
             for name, callee in self._job.callees.items()
             if callee.endpoint.wants(telling.channel, telling.type, telling.flags_added)
         ]
@@ -286,6 +286,14 @@ class FanoutPartition:
         for stored, telling, callee, key in fresh:
             todo = _Todo(Ref(telling.version, stored.offset), telling, stored.offset, asyncio.get_running_loop().time())
             self._enqueue(key, callee, telling, todo, is_behind=bool(known.get(key, Lane()).waiting))
+
+    def _telling_of(self, stored: Stored) -> Telling | None:
+        """An event as it is told; None where the record is none of ours, which must hold nothing up."""
+        try:
+            return events.telling_of(stored.record)
+        except (KeyError, ValueError, msgspec.DecodeError):
+            log.error("event.unreadable", partition=self._partition, offset=stored.offset)
+            return None
 
     def _is_held(self, key: bytes, version: int) -> bool:
         lane = self._lanes.get(key)
@@ -593,12 +601,3 @@ class FanoutPartition:
                     await self._has_changed.wait()
             except TimeoutError:
                 return
-
-
-def _telling_of(stored: Stored) -> Telling | None:
-    """An event as it is told; None where the record is none of ours, which must hold nothing up."""
-    try:
-        return events.telling_of(stored.record)
-    except (KeyError, ValueError, msgspec.DecodeError):
-        log.error("event.unreadable", offset=stored.offset)
-        return None

@@ -118,8 +118,7 @@ _FANOUT = (
     _entry(
         "delivery.attempted",
         "info",
-        "endpoint channel order event_id version attempt outcome status_code error duration_ms retry_in_s since_received_ms"
-        " partition offset",
+        "endpoint channel order event_id version attempt outcome status_code error duration_ms retry_in_s since_received_ms",
         "One POST to a merchant's endpoint and what came of it: `accepted`, or `failed` with the time to the next attempt.",
         "None: it is tried again for `give_up_after_s`. If one endpoint keeps failing, tell its owner.",
     ),
@@ -131,17 +130,31 @@ _FANOUT = (
         "Tell the endpoint's owner; once it answers again, redrive the delivery.",
     ),
     _entry(
+        "event.unreadable",
+        "error",
+        "partition offset",
+        "A record of the orders topic is none that this project writes, so no merchant can be told of it; the partition goes on.",
+        "Find out who else writes to the orders topic: only the orders job should be allowed to.",
+    ),
+    _entry(
+        "position.assumed",
+        "warning",
+        "topic partition offset",
+        "Fan-out has no committed offset here (a first start, or Kafka forgot it after a week without one) and begins 72 h back.",
+        "None at a first start. Else: what is older than 72 h and was not told is not told any more; see the orders topic.",
+    ),
+    _entry(
         "endpoint.suspended",
         "warning",
-        "endpoint reason waiting",
-        "An endpoint has not accepted anything for `suspend_after_s`, or said 410. Only probes are sent; what is for it waits.",
-        "Tell its owner. After failing it is probed and resumes by itself; after a 410 a person resumes it.",
+        "endpoint reason",
+        "An endpoint has only failed for `suspend_after_s`. It is sent one probe at a time; what is for it waits, durably.",
+        "Tell its owner. It resumes by itself once it accepts a probe.",
     ),
     _entry(
         "endpoint.resumed",
         "info",
-        "endpoint reason waiting",
-        "A suspended endpoint accepted a probe or was resumed; what waited is being delivered, in order, at a rising rate.",
+        "endpoint reason",
+        "A suspended endpoint accepted a probe; what waited is being delivered, in order.",
         "None.",
     ),
 )
