@@ -116,16 +116,18 @@ class Folded(NamedTuple):
         return reasons
 
 
-def fold(messages: Iterable[Message], policy: Policy = OPEN, *, known: Known | None = None) -> Folded:
+def fold(
+    messages: Iterable[Message], policy: Policy = OPEN, *, known: Known | None = None, first_offset: int = 0
+) -> Folded:
     """Decide one message after the other; what is known between two is read back from the record, as from the log."""
-    return fold_all(((message, policy) for message in messages), known=known)
+    return fold_all(((message, policy) for message in messages), known=known, first_offset=first_offset)
 
 
-def fold_all(told: Iterable[tuple[Message, Policy]], *, known: Known | None = None) -> Folded:
+def fold_all(told: Iterable[tuple[Message, Policy]], *, known: Known | None = None, first_offset: int = 0) -> Folded:
     """The same where the channel's settings change in between."""
     records: list[Record] = []
     decisions: list[Decision] = []
-    for offset, (message, policy) in enumerate(told):
+    for offset, (message, policy) in enumerate(told, first_offset):
         received_at = START + timedelta(seconds=offset)
         try:
             statement, read = evidence_of(message, policy, received_at=received_at)
