@@ -1,0 +1,82 @@
+"""`notifier demo`: the whole pipeline at work, on this machine, with a simulated world around it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from notifier.cli.options import AsJson, print_json
+from notifier.clock import SystemClock
+from notifier.demo.run import Outcome, Wish, play
+from notifier.demo.screen import Screen
+from notifier.local import running
+
+FOLDER = Path(".local", "demo")
+
+
+def demo(
+    orders: Annotated[int, typer.Option(min=1, max=100_000, help="Orders; about three POSTs each.")] = 1000,
+    rate: Annotated[float, typer.Option(min=1, max=5000, help="Notifications a second.")] = 250.0,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="Send no longer than this, whatever is left of the orders.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="The same number gives the same orders, forgeries and order of sending.")
+    ] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """
+    See the whole pipeline at work: a simulated AlipayHK, real Kafka and Redis, three merchants, one of them failing.
+
+    AlipayHK posts each order's life to three channels, with resends, duplicates, reordering, and forgeries in between. At the end
+    what must always hold is counted, from the topics and from what the merchants received; the exit status is 1 if it does not.
+
+    Everything it needs it brings along and stops again. Settings and logs stay in `.local/demo/` to be looked at.
+    """
+    screen = Screen(is_quiet_on_stdout=as_json)
+    folder = FOLDER.resolve()
+    with running(folder, tell=screen.tell, fresh=True) as services:
+        (folder / "logs").mkdir(exist_ok=True)
+        outcome = asyncio.run(
+            play(folder, services.addresses, Wish(orders, rate, seconds, seed), screen, SystemClock())
+        )
+    screen.verdicts(outcome.verdicts)
+    if not outcome.is_all_told:
+        screen.tell("Not everything that was accepted was told in time.")
+    is_broken = not outcome.is_all_told or any(verdict.broken for verdict in outcome.verdicts)
+    screen.tell(
+        f"Logs and settings are in {folder}/." if is_broken else f"All of it holds; it took {outcome.seconds:.1f} s."
+    )
+    if as_json:
+        print_json(_summary(outcome))
+    if is_broken:
+        raise typer.Exit(1)
+
+
+def _summary(outcome: Outcome) -> dict[str, object]:
+    """The names are the contract's (section 2)."""
+    seen = outcome.seen
+    return {
+        "accepted": seen.accepted,
+        "rejected": seen.rejected,
+        "orders": sum(seen.by_status.values()),
+        "events": seen.events,
+        "deliveries": seen.delivered,
+        "seconds": round(outcome.seconds, 3),
+        "latency_ms": {"p50": _rounded(seen.p50_ms), "p99": _rounded(seen.p99_ms)},
+        "invariants": {
+            verdict.name: {"checked": verdict.checked, "broken": verdict.broken} for verdict in outcome.verdicts
+        },
+    }
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 3)
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the command."""
+    app.command("demo", epilog="Example: `notifier demo --orders 300 --seed 7`")(demo)

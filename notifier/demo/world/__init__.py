@@ -1,0 +1,1 @@
+"""Those who are not ours: AlipayHK, somebody who forges its messages, and the merchants' systems."""
