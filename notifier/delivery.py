@@ -101,8 +101,8 @@ def settle(lane: Lane, ref: Ref, *, now: datetime, is_dead: bool = False) -> Lan
 def join(one: Lane, other: Lane) -> Lane:
     """Two states of a lane as one: nothing settled is forgotten, nothing waiting is lost."""
     settled = max(one.settled, other.settled)
-    waiting = tuple(sorted({ref for ref in (*one.waiting, *other.waiting) if ref.version > settled}))
-    heads = [lane for lane in (one, other) if waiting and lane.first == waiting[0]]
+    waiting = _each_once(ref for ref in (*one.waiting, *other.waiting) if ref.version > settled)
+    heads = [lane for lane in (one, other) if waiting and lane.first and lane.first.version == waiting[0].version]
     # the state that has tried the first one most often knows best when it is due
     head = max(heads, key=lambda lane: (lane.attempt, _instant(lane.next_attempt_at)), default=None)
     times = [lane.next_attempt_at for lane in (one, other) if lane.next_attempt_at is not None]
@@ -111,11 +111,16 @@ def join(one: Lane, other: Lane) -> Lane:
         settled=settled,
         known=max(one.known, other.known),
         waiting=waiting,
-        dead=tuple(sorted({*one.dead, *other.dead})),
+        dead=_each_once((*one.dead, *other.dead)),
         since=min(sinces, default=None) if waiting else None,
         attempt=head.attempt if head else 0,
         next_attempt_at=(head.next_attempt_at if head else min(times, default=None)) if waiting else None,
     )
+
+
+def _each_once(refs: Iterable[Ref]) -> tuple[Ref, ...]:
+    """By version, each at its last offset: a record may lie in the orders topic more than once, and compaction keeps the last."""
+    return tuple({ref.version: ref for ref in sorted(refs)}.values())
 
 
 def _instant(at: datetime | None) -> float:
@@ -146,8 +151,13 @@ class NewerStateError(Exception):
     """A later release wrote the record: leave the partition alone."""
 
 
+class _Head(msgspec.Struct):
+    state_version: int
+
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(DeliveryRecord).decode
+_decode_head = msgspec.json.Decoder(_Head).decode
 
 
 def lane_key(endpoint: str, channel: str, order: str) -> bytes:
@@ -172,7 +182,12 @@ def from_record(record: Record) -> DeliveryRecord:
         NewerStateError: a later release wrote it.
         msgspec.DecodeError: it is none of ours.
     """
-    delivery = _decode(record.value)
+    try:
+        delivery = _decode(record.value)
+    except msgspec.ValidationError:
+        if _decode_head(record.value).state_version > STATE_VERSION:
+            raise NewerStateError from None
+        raise
     if delivery.state_version > STATE_VERSION:
         raise NewerStateError
     return delivery
