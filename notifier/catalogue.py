@@ -231,7 +231,7 @@ _SERVICES = (
     ),
     _entry(
         "library.reported",
-        "warning error",
+        "warning",
         "count logger line message error where",
         "A library complained. `logger` and `line` say where in it; its words are told only as far as they are a fixed text.",
         "Read it together with the lines around it; by itself it asks for nothing.",

@@ -261,10 +261,8 @@ class _LibraryLines(logging.Handler):
         fields: dict[str, object] = {"logger": record.name, "line": record.lineno, "message": _fixed_part(record)}
         if record.exc_info and record.exc_info[1] is not None:
             fields.update(failure(record.exc_info[1]))
-        if record.levelno >= logging.ERROR:
-            _log.error("library.reported", count=count, **fields)
-        else:
-            _log.warning("library.reported", count=count, **fields)
+        # whatever its own level: libraries try again by themselves, and where a person must act a line of ours says so
+        _log.warning("library.reported", count=count, **fields)
 
 
 def _fixed_part(record: logging.LogRecord) -> str:

@@ -180,9 +180,9 @@ def test_what_libraries_say_is_told_without_what_they_quote(lines: Lines) -> Non
 
     assert CANARY not in _text(lines)
     assert [(line["event"], line["level"], line["logger"], line["message"]) for line in lines()] == [
-        ("library.reported", "error", "aiokafka.consumer.fetcher", "Unexpected error in %s"),
+        ("library.reported", "warning", "aiokafka.consumer.fetcher", "Unexpected error in %s"),
         ("library.reported", "warning", "aiokafka.consumer.fetcher", ""),
-        ("library.reported", "error", "asyncio", "Task exception was never retrieved"),
+        ("library.reported", "warning", "asyncio", "Task exception was never retrieved"),
     ]
     assert lines()[0]["error"] == "ValueError"
 
