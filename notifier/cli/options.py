@@ -60,8 +60,9 @@ def reaching_kafka(settings: Settings) -> Iterator[None]:
         CommandFailed: Kafka did not answer.
     """
     # The library's own complaints, one for each attempt, would stand around our one message.
-    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
-    logging.getLogger("aiokafka").propagate = False
+    library, silence = logging.getLogger("aiokafka"), logging.NullHandler()
+    library.addHandler(silence)
+    was_heard, library.propagate = library.propagate, False
     try:
         yield
     except Unavailable as error:
@@ -69,6 +70,9 @@ def reaching_kafka(settings: Settings) -> Iterator[None]:
             f"Kafka does not answer at {settings.kafka.bootstrap_servers} ({error.why}). "
             "Start it (on a laptop: `notifier local up`), or set kafka.bootstrap_servers to where it is."
         ) from error
+    finally:
+        library.propagate = was_heard
+        library.removeHandler(silence)
 
 
 def print_json(value: object) -> None:

@@ -29,6 +29,14 @@ COSTS = {
 }
 """What a difference costs, by setting."""
 
+_OTHERWISE_MENDED = {
+    PARTITIONS: (
+        " A topic keeps its number: set kafka.partitions to what the topics have, or kafka.topic_prefix to a name for new ones."
+    ),
+    REPLICATION: " kafka-reassign-partitions.sh changes it, or set kafka.replication_factor to what the topics have.",
+}
+"""What no `kafka-configs.sh` mends."""
+
 
 def topics(
     context: typer.Context,
@@ -102,37 +110,30 @@ def _rows(one: Compared) -> list[dict[str, object]]:
 
 def _print_table(compared: list[Compared]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("topic", no_wrap=True)
-    for name in ("state", "setting", "has", "needs", "what it costs"):
+    for name in ("topic", "state", "setting", "has", "needs"):
         table.add_column(name, overflow="fold")
     styles = {"ok": "green", "missing": "red", "differs": "yellow"}
     for one in compared:
         for row in _rows(one):
-            said = [str(value) if value is not None else "" for value in row.values()]
-            table.add_row(said[0], f"[{styles[one.state]}]{said[1]}[/]", *said[2:])
+            topic, state, *rest = [str(value) if value is not None else "" for value in row.values()][:5]
+            table.add_row(topic, f"[{styles[state]}]{state}[/]", *rest)
     Console().print(table)
 
 
 def _print_remedies(compared: list[Compared], servers: str) -> None:
+    """What each difference costs, and what mends it. What is the same for all topics is said once."""
     if any(one.state == "missing" for one in compared):
-        typer.echo("Create what is missing: notifier topics --apply")
+        typer.echo("Missing: `notifier topics --apply` creates it.")
+    for setting in dict.fromkeys([each.setting for one in compared for each in one.differences]):
+        typer.echo(f"{setting}: {COSTS[setting]}.{_OTHERWISE_MENDED.get(setting, '')}")
     for one in compared:
-        changed = {each.setting: each.needs for each in one.differences}
-        topic = one.plan.name
-        if PARTITIONS in changed:
-            typer.echo(
-                f"{topic}: a number of partitions is for ever. Set kafka.partitions to what the topics have, "
-                "or kafka.topic_prefix to a name for new ones."
-            )
-        if REPLICATION in changed:
-            typer.echo(
-                f"{topic}: kafka-reassign-partitions changes how many copies there are, or set kafka.replication_factor."
-            )
-        own = [f"{name}={_quoted(value)}" for name, value in changed.items() if name not in (PARTITIONS, REPLICATION)]
+        own = [
+            f"{each.setting}={_quoted(each.needs)}" for each in one.differences if each.setting not in _OTHERWISE_MENDED
+        ]
         if own:
             typer.echo(
-                f"Mend {topic}: kafka-configs.sh --bootstrap-server {servers} --alter --entity-type topics "
-                f"--entity-name {topic} --add-config '{','.join(own)}'"
+                f"Mend {one.plan.name}:\n  kafka-configs.sh --bootstrap-server {servers} --alter --entity-type topics "
+                f"--entity-name {one.plan.name} --add-config '{','.join(own)}'"
             )
 
 

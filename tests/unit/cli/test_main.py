@@ -1,0 +1,235 @@
+"""The command line as such: what `--help` says, and one message with the right exit status for whatever goes wrong."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import typer
+
+from notifier import __version__
+from notifier.cli import COMMANDS, Entry, load
+from notifier.cli.options import CommandFailed, ConfigFile, chosen_file
+from notifier.config import Address
+from notifier.errors import Unavailable
+from notifier.listening import CannotListenError
+from notifier.local import LocalFailed
+
+Notifier = Callable[..., int]
+BUILT = [entry for entry in COMMANDS if entry.name != "demo"]
+HEAVY = ("aiohttp", "aiokafka", "pydantic", "redis", "cryptography", "structlog", "uvloop")
+
+
+def test_help_is_there_at_once() -> None:
+    """What makes a start slow is not imported for it."""
+    code = f"import sys, notifier.cli; notifier.cli.main(['--help']); print([n for n in {HEAVY} if n in sys.modules])"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert all(entry.name in done.stdout for entry in COMMANDS)
+
+
+def test_the_version_is_the_program_s(notifier: Notifier, capsys: pytest.CaptureFixture[str]) -> None:
+    assert notifier("--version") == 0
+    assert capsys.readouterr().out == f"alipayhk-notifier {__version__}\n"
+
+
+@pytest.mark.parametrize("entry", BUILT, ids=lambda entry: entry.name)
+def test_every_command_can_be_understood_by_a_newcomer(
+    entry: Entry, notifier: Notifier, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its help opens, and a command that is called with options of its own shows one line that works."""
+    assert notifier(entry.name, "--help") == 0
+
+    said = capsys.readouterr().out
+    assert f"Usage: notifier {entry.name}" in said
+    if hasattr(import_module(entry.module), "register") and entry.name != "listen":
+        assert f"Example: notifier {entry.name}" in said
+
+
+@pytest.mark.parametrize("words", [("simulate", "pay"), ("simulate", "forge")], ids=" ".join)
+def test_a_command_inside_of_another_has_its_example(
+    words: tuple[str, ...], notifier: Notifier, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert notifier(*words, "--help") == 0
+    assert f"Example: notifier {' '.join(words)}" in capsys.readouterr().out
+
+
+def test_a_summary_says_what_the_command_says() -> None:
+    """The list's line ends as a sentence, and fits into one or two lines of a terminal."""
+    assert [entry.name for entry in COMMANDS if not entry.summary.endswith(".") or len(entry.summary) > 80] == []
+    assert all(load(entry).help for entry in BUILT)
+
+
+USAGE = {
+    "no such command": ("lissen",),
+    "no such option": ("topics", "--aply"),
+    "an argument is missing": ("simulate", "pay", "shop-hkd"),
+    "no such job": ("consume", "inquiry"),
+    "no address": ("consume", "orders", "--listen", "8082"),
+    "too many workers": ("serve", "--workers", "1000"),
+    "no number": ("simulate", "pay", "shop-hkd", "T1", "1.00", "--repeat", "often"),
+    "no such type": ("tail", "--type", "order.payd"),
+}
+
+
+@pytest.mark.parametrize("words", USAGE.values(), ids=USAGE.keys())
+@pytest.mark.usefixtures("shop")
+def test_a_wrong_line_is_told_with_status_2(
+    words: tuple[str, ...], notifier: Notifier, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert notifier(*words) == 2
+
+    said = capsys.readouterr()
+    assert "Error" in said.err
+    assert said.out == ""
+
+
+@pytest.mark.parametrize("words", [("run",), ("serve",), ("consume", "fanout"), ("simulate", "pay", "c", "o", "1")])
+def test_a_command_that_needs_settings_says_how_to_get_some(
+    words: tuple[str, ...], notifier: Notifier, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert notifier(*words) == 2
+    assert "notifier.toml: there is no such file. `notifier init` writes one" in capsys.readouterr().err
+
+
+def test_all_faults_of_the_settings_are_in_one_message(
+    notifier: Notifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notifier.toml").write_text("[kafka]\npartitons = 3\n[redis]\nurl = 'http://x'\n")
+
+    assert notifier("topics") == 2
+
+    said = capsys.readouterr().err
+    assert said.startswith("notifier: 2 faults in the settings:\n")
+    assert "Did you mean partitions?" in said
+    assert "[redis] url" in said
+
+
+@pytest.mark.parametrize("words", [("--config", "of/shop.toml", "topics"), ("topics", "--config", "of/shop.toml")])
+def test_the_file_may_be_named_before_the_command_or_after_it(
+    words: tuple[str, ...], notifier: Notifier, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert notifier(*words) == 2
+    assert "of/shop.toml: there is no such file" in capsys.readouterr().err
+
+
+def test_after_the_command_is_nearer() -> None:
+    """Who says both means the second."""
+    assert chosen_with("--config", "before.toml", "look", "--config", "after.toml") == Path("after.toml")
+    assert chosen_with("--config", "before.toml", "look") == Path("before.toml")
+    assert chosen_with("look") is None
+
+
+def chosen_with(*words: str) -> Path | None:
+    """What a command takes for the settings file."""
+    app = typer.Typer()
+    chosen: list[Path | None] = []
+
+    @app.callback()
+    def root(context: typer.Context, config_file: ConfigFile = None) -> None:
+        context.obj = config_file
+
+    @app.command()
+    def look(context: typer.Context, config_file: ConfigFile = None) -> None:
+        chosen.append(chosen_file(context, config_file))
+
+    app(words, standalone_mode=False)
+    return chosen[0]
+
+
+def _permission() -> OSError:
+    return PermissionError(errno.EACCES, os.strerror(errno.EACCES), "keys/a.pem")
+
+
+FAULTS: dict[str, tuple[Exception, str]] = {
+    "a command's own": (CommandFailed("there is no topic x yet."), "notifier: there is no topic x yet.\n"),
+    "a port in use": (CannotListenError("cannot listen on 127.0.0.1:1"), "notifier: cannot listen on 127.0.0.1:1\n"),
+    "local services": (LocalFailed("port 1 is taken"), "notifier: port 1 is taken\n"),
+    "inside of a task group": (
+        ExceptionGroup("unhandled errors", [ExceptionGroup("again", [CommandFailed("in there.")])]),
+        "notifier: in there.\n",
+    ),
+    "no answer": (
+        Unavailable("redis", "ConnectionError"),
+        "notifier: redis does not answer (ConnectionError); start it, or look at its address in the settings\n",
+    ),
+    "a file": (_permission(), "notifier: keys/a.pem: permission denied\n"),
+}
+
+
+@pytest.mark.parametrize(("error", "said"), FAULTS.values(), ids=FAULTS.keys())
+def test_what_fails_is_one_message_with_status_1(
+    error: Exception,
+    said: str,
+    notifier: Notifier,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fail_with(error, monkeypatch)
+
+    assert notifier("logs") == 1
+    assert capsys.readouterr().err == said
+
+
+def test_a_bug_of_ours_is_told_by_type_and_place_without_its_words(
+    notifier: Notifier, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What an exception says may quote a payload (S12)."""
+    fail_with(KeyError("buyer@example.com"), monkeypatch)
+
+    assert notifier("logs") == 1
+
+    said = capsys.readouterr().err
+    assert re.fullmatch(
+        r"notifier: a fault of its own ended this command: KeyError at \S+:\d+ via \S+:\d+; please report it\n", said
+    )
+
+
+def test_ctrl_c_is_no_fault(
+    notifier: Notifier, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The status is the one that shells know for it."""
+    fail_with(KeyboardInterrupt(), monkeypatch)
+
+    assert notifier("logs") == 130
+    assert capsys.readouterr().err == ""
+
+
+def fail_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a command end like that."""
+
+    def failing() -> None:
+        raise error
+
+    def register(app: typer.Typer) -> None:
+        app.command("logs")(failing)
+
+    module = ModuleType("notifier.cli.logs")
+    module.__dict__["register"] = register
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+def test_run_says_at_once_that_a_port_is_taken(
+    notifier: Notifier, shop: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each service would be started again for ever, and its message would be one of many."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = Address("127.0.0.1", taken.getsockname()[1])
+        monkeypatch.setenv("NOTIFIER__CONSUMERS__LISTEN_ORDERS", str(address))
+        monkeypatch.setenv("NOTIFIER__INGRESS__PUBLIC", "127.0.0.1:0")
+        monkeypatch.setenv("NOTIFIER__INGRESS__INTERNAL", "127.0.0.1:0")
+
+        assert notifier("run", "--config", str(shop / "notifier.toml")) == 1
+
+    assert f"cannot listen on {address} (consumers.listen_orders): another program" in capsys.readouterr().err
