@@ -21,6 +21,7 @@ from notifier.evidence import Evidence, Kind, Policy
 from notifier.order import Changed, Known, decide
 from notifier.record import Record
 from notifier.statement import RegistrationStatement
+from notifier.topics import partition_of
 from notifier.webhooks import Secret
 
 FOLDER = Path(__file__).parent
@@ -31,7 +32,7 @@ SECRETS = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+
 SENT_AT = 1_795_339_807
 """When the webhook is sent, Unix seconds: the second in which the notification came."""
 
-INBOX_OFFSET, PARTITION = 4711, 17
+INBOX_OFFSET, PARTITIONS = 4711, 24
 
 
 def inbox(form: str = "notification.form") -> Record:
@@ -74,7 +75,7 @@ def _announced(read: Evidence) -> Known:
 def quarantine() -> Record:
     """What the orders job sets aside: a genuine notification that names another payee."""
     record = inbox("notification_of_another_payee.form")
-    return evidence.to_quarantine(record, Reason.PAYEE_MISMATCH, PARTITION, INBOX_OFFSET + 1)
+    return evidence.to_quarantine(record, Reason.PAYEE_MISMATCH, partition_of(record.key, PARTITIONS), INBOX_OFFSET + 1)
 
 
 def deliveries() -> Record:
@@ -97,7 +98,7 @@ def deliveries() -> Record:
             channel=told.channel,
             order=told.order,
             version=told.version,
-            event_partition=PARTITION,
+            event_partition=partition_of(orders().key, PARTITIONS),
             event_offset=815,
             attempt=2,
             outcome=Outcome.FAILED,

@@ -96,7 +96,7 @@ def test_the_quarantine_record_is_the_inbox_record_with_three_more_headers() -> 
     assert record.headers[: len(inbox.headers)] == inbox.headers
     assert dict(record.headers[len(inbox.headers) :]) == {
         "reason": b"payee_mismatch",
-        "inbox_partition": b"17",
+        "inbox_partition": b"16",
         "inbox_offset": b"4712",
     }
     read: Evidence = evidence.from_record(record)
