@@ -97,7 +97,7 @@ async def _loop(job: Job, settings: Settings, outages: Outages) -> AsyncIterator
         appender = await stack.enter_async_context(producer)
         work: Callable[[int], Work]
         if job == "orders":
-            work = OrdersJob(topics, store, reader, appender, outages, clock).work
+            work = OrdersJob(topics, store, reader, appender, outages, clock, settings.orders.quiet_s).work
             reads, writes = [topics.inbox], [topics.orders, topics.quarantine]
         else:
             client = await stack.enter_async_context(_client(settings))
@@ -112,6 +112,7 @@ async def _loop(job: Job, settings: Settings, outages: Outages) -> AsyncIterator
                 outages,
                 clock,
                 random.SystemRandom().random,
+                settings.orders.quiet_s,
             )
             work, reads, writes = fanout.work, [topics.orders, topics.commands], [topics.deliveries]
 

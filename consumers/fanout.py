@@ -33,7 +33,7 @@ from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, from_record, l
 from notifier.events import Telling
 from notifier.logs import get_logger
 from notifier.outage import Outages
-from notifier.ports import Appender, DueChange, LogReader, ViewStore
+from notifier.ports import Appender, DueChange, Kept, LogReader, ViewStore
 from notifier.record import Record, Stored
 from notifier.topics import Topics
 
@@ -60,7 +60,12 @@ def _due(record: Record) -> DueChange | None:
     return DueChange(delivery.endpoint, record.key, round(at.timestamp() * 1000) if at else None)
 
 
-LANES = Merging(merge=merge, due=_due)
+LANES = Merging(
+    merge=merge,
+    due=_due,
+    version=lambda record: from_record(record).lane.known,
+    may_rest=lambda record: not from_record(record).lane.waiting,
+)
 
 
 class Caller(Protocol):
@@ -87,6 +92,8 @@ class FanoutJob:
     outages: Outages
     clock: Clock
     random: Callable[[], float]
+    quiet_s: int
+    """After this a lane with nothing waiting keeps only a pointer in the view."""
 
     def work(self, partition: int) -> FanoutPartition:
         """The work on one partition."""
@@ -226,7 +233,11 @@ class FanoutPartition:
             await self._job.outages.ride_out(self._view.look)
             await self._job.outages.ride_out(lambda: self._view.read(()))
             await self._job.outages.ride_out(self._learn_due)
+            await self._job.outages.ride_out(self._rest)
             self._count_done()
+
+    async def _rest(self) -> None:
+        await self._view.rest(self._job.clock.now_ms() - self._job.quiet_s * 1000)
 
     def _count_done(self) -> None:
         """What may be committed of the orders topic, as of now."""
@@ -431,8 +442,8 @@ class FanoutPartition:
     async def _body(self, lane: _ActiveLane, ref: Ref) -> Telling | None:
         """An event's body, from the orders view or else from the log at its offset; None: superseded and compacted away."""
         job, key = self._job, f"{lane.channel}/{lane.order}".encode()
-        (packed,) = (await job.store.read(job.topics.orders, self._partition, [key])).entries
-        if packed is not None and events.version_of(record := record_in(key, packed)) == ref.version:
+        (entry,) = (await job.store.read(job.topics.orders, self._partition, [key])).entries
+        if isinstance(entry, Kept) and events.version_of(record := record_in(key, entry)) == ref.version:
             return events.telling_of(record)
         stored = await job.reader.one(job.topics.orders, self._partition, ref.offset)
         if stored is None or stored.record.key != key or events.version_of(stored.record) != ref.version:

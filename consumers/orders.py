@@ -39,7 +39,7 @@ def merge(known: Record | None, new: Record) -> Record:
     return new
 
 
-ORDERS = Merging(merge=merge, due=lambda _: None)
+ORDERS = Merging(merge=merge, due=lambda _: None, version=events.version_of, may_rest=lambda _: True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,8 @@ class OrdersJob:
     appender: Appender
     outages: Outages
     clock: Clock
+    quiet_s: int
+    """After this an order that did not change keeps only a pointer in the view."""
 
     def work(self, partition: int) -> OrdersPartition:
         """The work on one partition."""
@@ -90,6 +92,7 @@ class OrdersPartition:
                 upto = await self._done(batch, feed)
             if loop.time() >= look_at:
                 await job.outages.ride_out(self._view.look)
+                await job.outages.ride_out(lambda: self._view.rest(job.clock.now_ms() - job.quiet_s * 1000))
                 feed.done(inbox, upto, self._note())
                 look_at = loop.time() + LOOK_EVERY_S
 
@@ -104,9 +107,33 @@ class OrdersPartition:
                 f"{inbox} partition {self._partition} ends at {end}, but {commit.offset} was committed: the topic was deleted and"
                 " made anew. Give the installation a new kafka.topic_prefix, or delete the consumer group to start over."
             )
+        await self._refuse_another_inbox(start, end)
         is_continued = commit is not None and noted is not None and job.clock.now() - noted.at <= AWAY_TOO_LONG
         await self._view.open(noted.end if noted and is_continued else 0)
         return commit.offset if commit and is_continued else start
+
+    async def _refuse_another_inbox(self, start: int, end: int) -> None:
+        """
+        Refuse an inbox that was made anew, even one that has grown past its old end.
+
+        The newest event names the evidence that caused it and where that lies; there must lie this and no other.
+
+        Raises:
+            RecreatedTopicError: something else lies there.
+        """
+        job = self._job
+        _, orders_end = await job.reader.bounds(job.topics.orders, self._partition)
+        newest = await job.reader.one(job.topics.orders, self._partition, orders_end - 1) if orders_end else None
+        event = events.cause_of(newest.record) if newest else None
+        if event is None or event.inbox_offset < start:
+            return
+        cause = await job.reader.one(job.topics.inbox, self._partition, event.inbox_offset)
+        named = cause.record.header("evidence_id") if cause else None
+        if event.inbox_offset >= end or named != event.evidence_id.encode():
+            raise RecreatedTopicError(
+                f"{job.topics.inbox} partition {self._partition} has other evidence at {event.inbox_offset} than the orders topic"
+                " says: the inbox was deleted and made anew. Give the installation a new kafka.topic_prefix."
+            )
 
     def _note(self) -> str:
         return note(self._view.known_end, self._job.clock.now())

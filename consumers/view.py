@@ -18,7 +18,7 @@ import msgspec
 
 from notifier import metrics
 from notifier.logs import get_logger
-from notifier.ports import Appender, DueChange, LogReader, ViewStore
+from notifier.ports import Appender, DueChange, Kept, LogReader, Pointer, ViewStore
 from notifier.record import Headers, Record
 
 log = get_logger()
@@ -31,6 +31,10 @@ class Merging(NamedTuple):
     """What is known of a key after one more record of it (rule 1): the known one, the new one, or the two joined."""
     due: Callable[[Record], DueChange | None]
     """The key's place in the due index, which is part of the view (rule 12)."""
+    version: Callable[[Record], int]
+    """What a pointer names beside the offset, so that it is known when another record lies there (rule 11)."""
+    may_rest: Callable[[Record], bool]
+    """Whether a key may lose its body when it has been quiet for long (rule 11)."""
 
 
 class RecreatedTopicError(Exception):
@@ -44,16 +48,18 @@ class Snapshot(NamedTuple):
     known: dict[bytes, Record]
 
 
-class _Entry(msgspec.Struct, array_like=True):
-    """One key's latest record as the view keeps it: whole, so that it can be appended again byte for byte (rule 6)."""
+class _Body(msgspec.Struct, array_like=True):
+    """A record but for its key, whole, so that it can be appended again byte for byte (rule 6)."""
 
-    offset: int
     headers: Headers
     value: bytes
 
 
 _pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(_Entry).decode
+_unpack = msgspec.msgpack.Decoder(_Body).decode
+
+RESTED_AT_ONCE_MAX = 20_000
+"""Records that one look goes through for what has become quiet."""
 
 
 class View:
@@ -104,9 +110,18 @@ class View:
         while True:
             read = await self._store.read(self.topic, self.partition, wanted)
             self.known_end = max(self.known_end, read.position or 0)
+            if (read.position or 0) < self.known_end:
+                await self._catch_up(read.position)
+                continue
+            known = await self._records(wanted, read.entries)
+            if known is not None:
+                return Snapshot(read.position, known)
+            await self.look()  # a pointer dangles because the view is behind: then there is more to catch up with
             if (read.position or 0) >= self.known_end:
-                return Snapshot(read.position, _records(wanted, read.entries))
-            await self._catch_up(read.position)
+                raise RecreatedTopicError(
+                    f"{self.topic} partition {self.partition} has other records where its view points: the topic was made anew. Give"
+                    " the installation a new kafka.topic_prefix, or delete the topic's keys in Redis to build the view again."
+                )
 
     async def append(self, snapshot: Snapshot, records: Sequence[Record]) -> None:
         """
@@ -135,14 +150,18 @@ class View:
             before = await self._store.read(self.topic, self.partition, keys)
             if before.position != position:
                 return  # somebody else moved it meanwhile: read again from there
-            merged: dict[bytes, Record] = _records(keys, before.entries)
-            last: dict[bytes, tuple[Record, int]] = {}
+            # a pointer that dangles here is of a record that a later one in this log has superseded
+            merged = await self._records(keys, before.entries, is_strict=False) or {}
+            offsets = {key: entry.offset for key, entry in zip(keys, before.entries, strict=True) if entry is not None}
+            last: dict[bytes, Record] = {}
             for stored in chunk.records:
-                record = stored.record
-                merged[record.key] = self._merging.merge(merged.get(record.key), record)
-                last[record.key] = (record, stored.offset)
-            await self._heal([merged[key] for key, (record, _) in last.items() if merged[key] != record])
-            latest = {key: (merged[key], offset) for key, (_, offset) in last.items()}
+                key = stored.record.key
+                last[key] = stored.record
+                known, merged[key] = merged.get(key), self._merging.merge(merged.get(key), stored.record)
+                if merged[key] != known or key not in offsets:
+                    offsets[key] = stored.offset
+            await self._heal([merged[key] for key, record in last.items() if merged[key] != record])
+            latest = {key: (merged[key], offsets[key]) for key in last}
             if not await self._move(position, chunk.next_offset, latest):
                 return
             position = chunk.next_offset
@@ -165,19 +184,58 @@ class View:
         self.known_end = max(self.known_end, offsets[-1] + 1)
         log.warning("log.healed", topic=self.topic, partition=self.partition, records=len(newest))
 
+    async def rest(self, before_ms: int) -> None:
+        """
+        Let what has been quiet since a time (Unix milliseconds) lose its body, and forget what its log has deleted (rule 11).
+
+        The log itself says what is quiet: whatever lies before that time and is still the latest of its key.
+        """
+        start, _ = await self._reader.bounds(self.topic, self.partition)
+        if start > 0:
+            await self._store.drop_below(self.topic, self.partition, start)
+        begin = max(await self._store.rested_upto(self.topic, self.partition), start)
+        end = await self._reader.offset_at(self.topic, self.partition, before_ms)
+        async for chunk in self._reader.read(self.topic, self.partition, begin, min(end, begin + RESTED_AT_ONCE_MAX)):
+            pointers = {
+                stored.record.key: Pointer(stored.offset, self._merging.version(stored.record))
+                for stored in chunk.records
+                if stored.offset < end and self._merging.may_rest(stored.record)
+            }
+            await self._store.rest(self.topic, self.partition, pointers, upto=min(chunk.next_offset, end))
+
     async def _move(self, expected: int | None, position: int, latest: Mapping[bytes, tuple[Record, int]]) -> bool:
-        entries = {key: _pack(_Entry(offset, record.headers, record.value)) for key, (record, offset) in latest.items()}
+        entries = {
+            key: Kept(offset, _pack(_Body(record.headers, record.value))) for key, (record, offset) in latest.items()
+        }
         due = [change for record, _ in latest.values() if (change := self._merging.due(record)) is not None]
         return await self._store.write(
             self.topic, self.partition, expected=expected, position=position, entries=entries, due=due
         )
 
+    async def _records(
+        self, keys: Sequence[bytes], entries: Sequence[Kept | Pointer | None], *, is_strict: bool = True
+    ) -> dict[bytes, Record] | None:
+        """
+        The records that entries stand for; what only a pointer is left of is read from the log, by one seek each.
 
-def record_in(key: bytes, packed: bytes) -> Record:
-    """The record that a view's entry keeps."""
-    entry = _unpack(packed)
-    return Record(key, entry.value, entry.headers)
+        None if a pointer dangles, in strict reading; else such a key is left out. A pointer below the log's start is of what was
+        deleted: never seen.
+        """
+        records: dict[bytes, Record] = {}
+        for key, entry in zip(keys, entries, strict=True):
+            match entry:
+                case Kept():
+                    records[key] = record_in(key, entry)
+                case Pointer():
+                    stored = await self._reader.one(self.topic, self.partition, entry.offset)
+                    if stored and stored.record.key == key and self._merging.version(stored.record) == entry.version:
+                        records[key] = stored.record
+                    elif is_strict and entry.offset >= (await self._reader.bounds(self.topic, self.partition))[0]:
+                        return None
+        return records
 
 
-def _records(keys: Sequence[bytes], entries: Sequence[bytes | None]) -> dict[bytes, Record]:
-    return {key: record_in(key, packed) for key, packed in zip(keys, entries, strict=True) if packed is not None}
+def record_in(key: bytes, kept: Kept) -> Record:
+    """The record that a view keeps of a key."""
+    body = _unpack(kept.body)
+    return Record(key, body.value, body.headers)

@@ -79,6 +79,10 @@ class _Head(msgspec.Struct):
     state_version: int
 
 
+class _Cause(msgspec.Struct):
+    event: OrderEvent
+
+
 class _Told(msgspec.Struct):
     """What a webhook needs of a record: the order's bytes stay as they are."""
 
@@ -98,6 +102,7 @@ class _Webhook(msgspec.Struct):
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(OrderRecord).decode
 _decode_head = msgspec.json.Decoder(_Head).decode
+_decode_cause = msgspec.json.Decoder(_Cause).decode
 _decode_told = msgspec.json.Decoder(_Told).decode
 
 
@@ -158,6 +163,11 @@ def from_record(record: Record) -> OrderRecord:
     if event.state_version > STATE_VERSION:
         raise NewerStateError
     return event
+
+
+def cause_of(record: Record) -> OrderEvent:
+    """What happened, without the state: readable whatever release wrote it."""
+    return _decode_cause(record.value).event
 
 
 def known_from(record: Record) -> Known:

@@ -66,11 +66,25 @@ class LogReader(Protocol):
         ...
 
 
+class Kept(NamedTuple):
+    """A key's latest record as a view keeps it whole: where it lies in the log, and what is needed to have it back."""
+
+    offset: int
+    body: bytes
+
+
+class Pointer(NamedTuple):
+    """What a view keeps of a key that has been quiet for long: where its latest record lies, and of which version it is."""
+
+    offset: int
+    version: int
+
+
 class ViewRead(NamedTuple):
     """Entries and the position they were read with, at one moment. No position: nothing was ever written."""
 
     position: int | None
-    entries: list[bytes | None]
+    entries: list[Kept | Pointer | None]
 
 
 class DueChange(NamedTuple):
@@ -95,7 +109,7 @@ class ViewStore(Protocol):
         *,
         expected: int | None,
         position: int,
-        entries: Mapping[bytes, bytes],
+        entries: Mapping[bytes, Kept],
         due: Sequence[DueChange],
     ) -> bool:
         """Move the view, in one atomic step, and only if its position is still the expected one; whether it was."""
@@ -109,6 +123,18 @@ class ViewStore(Protocol):
 
     async def waiting(self, topic: str, partition: int, group: str) -> int:
         """How many keys of a group are in the due index."""
+        ...
+
+    async def rested_upto(self, topic: str, partition: int) -> int:
+        """The offset below which every record was offered to `rest`."""
+        ...
+
+    async def rest(self, topic: str, partition: int, pointers: Mapping[bytes, Pointer], *, upto: int) -> None:
+        """Keep only a pointer of each key whose latest record still lies at the pointer's offset; note how far this has come."""
+        ...
+
+    async def drop_below(self, topic: str, partition: int, start: int) -> None:
+        """Take out some pointers to what lies below an offset; called again and again, in the end all of them."""
         ...
 
     async def forget(self, topic: str, partition: int) -> None:

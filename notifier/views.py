@@ -4,14 +4,19 @@ Views in Redis (`notifier.ports.ViewStore`): the one place where redis-py's type
 A view is one hash: a field per key, and the position in a field of its own, so that one HMGET reads both at one moment. With it
 go sorted sets, one per group: what is due when. All names of a partition share a hash tag with the log's topic in it: they
 lie in one slot, and no old copy of Redis meets a topic that was made anew under another name. Nothing expires by itself.
+
+What has been quiet for long leaves the hash for one of many small ones, which Redis packs tightly: twelve bytes of pointer
+instead of the record. Keys are spread over them by their checksum.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import chain
 from typing import cast
+from zlib import crc32
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -31,9 +36,18 @@ from redis.exceptions import (
 )
 
 from notifier.errors import Unavailable
-from notifier.ports import DueChange, ViewRead
+from notifier.ports import DueChange, Kept, Pointer, ViewRead
 
 _POSITION = b"~position"  # no key of ours begins with it: channel and endpoint names are [a-z0-9-]
+_RESTED = b"~rested"
+
+_SMALL_HASHES = 4_096
+"""For each partition. With a million orders in 24 partitions each holds ten, far below what Redis packs (128)."""
+
+_SWEPT_AT_ONCE = 64
+
+_OFFSET = struct.Struct(">Q")
+_POINTER = struct.Struct(">QI")
 
 _MOVE = """
 -- Move a view, only if it is still where it was read. Arguments: the expected position ('' for none), the new one, how many
@@ -56,8 +70,39 @@ return 1
 """
 
 
+_READ_RESTING = """
+-- Look among the small hashes. Arguments: the small hash and the key, for each. The position comes first.
+local found = {redis.call('HGET', KEYS[1], '~position')}
+for at = 1, #ARGV, 2 do found[#found + 1] = redis.call('HGET', ARGV[at], ARGV[at + 1]) end
+return found
+"""
+
+_REST = """
+-- Keep only a pointer. Arguments: how far this has come, then small hash, key, offset and pointer of each; an entry that has
+-- moved on to another offset stays.
+for at = 2, #ARGV, 4 do
+  local kept = redis.call('HGET', KEYS[1], ARGV[at + 1])
+  if kept and string.sub(kept, 1, 8) == ARGV[at + 2] then
+    redis.call('HSET', ARGV[at], ARGV[at + 1], ARGV[at + 3])
+    redis.call('SADD', KEYS[2], ARGV[at])
+    redis.call('HDEL', KEYS[1], ARGV[at + 1])
+  end
+end
+redis.call('HSET', KEYS[1], '~rested', ARGV[1])
+"""
+
+_DROP = """
+-- Take out of these small hashes what points below an offset.
+for _, small in ipairs(KEYS) do
+  local pairs_ = redis.call('HGETALL', small)
+  for at = 1, #pairs_, 2 do
+    if string.sub(pairs_[at + 1], 1, 8) < ARGV[1] then redis.call('HDEL', small, pairs_[at]) end
+  end
+end
+"""
+
 _FORGET = """
--- Throw a view away, with every due index that it ever had.
+-- Throw a view away, with every due index and small hash that it ever had.
 for _, index in ipairs(redis.call('SMEMBERS', KEYS[2])) do redis.call('UNLINK', index) end
 redis.call('UNLINK', KEYS[1], KEYS[2])
 """
@@ -88,7 +133,11 @@ class RedisViews:
         )
         self._redis: Redis = Redis.from_pool(pool)
         self._move = self._redis.register_script(_MOVE)
+        self._read_resting = self._redis.register_script(_READ_RESTING)
+        self._rest = self._redis.register_script(_REST)
+        self._drop = self._redis.register_script(_DROP)
         self._forget = self._redis.register_script(_FORGET)
+        self._swept = 0
 
     async def close(self) -> None:
         """Close all connections."""
@@ -112,11 +161,28 @@ class RedisViews:
             )
 
     async def read(self, topic: str, partition: int, keys: Sequence[bytes]) -> ViewRead:
-        """The entries of these keys with the view's position, in one atomic step."""
-        async with _answering():
-            found = await self._redis.hmget(self._name(topic, partition, "view"), [_POSITION, *keys])
-        position, *entries = cast("list[bytes | None]", found)  # the connection decodes nothing
-        return ViewRead(int(position) if position is not None else None, entries)
+        """
+        The entries of these keys with the view's position, in one atomic step.
+
+        Where some are not in the view itself, the small hashes are asked in a second step, which counts only if the view has not
+        moved between the two.
+        """
+        view = self._view(topic, partition)
+        while True:
+            async with _answering():
+                found = await self._redis.hmget(view[0], [_POSITION, _RESTED, *keys])
+            position, rested, *packed = cast("list[bytes | None]", found)  # the connection decodes nothing
+            entries: list[Kept | Pointer | None] = [_kept(one) if one is not None else None for one in packed]
+            missing = [at for at, entry in enumerate(entries) if entry is None] if rested is not None else []
+            if missing:
+                where = [name for at in missing for name in (self._small(topic, partition, keys[at]), keys[at])]
+                async with _answering():
+                    position_then, *resting = await self._read_resting(keys=view, args=where)
+                if position_then != position:
+                    continue
+                for at, pointer in zip(missing, resting, strict=True):
+                    entries[at] = Pointer(*_POINTER.unpack(pointer)) if pointer is not None else None
+            return ViewRead(int(position) if position is not None else None, entries)
 
     async def write(
         self,
@@ -125,7 +191,7 @@ class RedisViews:
         *,
         expected: int | None,
         position: int,
-        entries: Mapping[bytes, bytes],
+        entries: Mapping[bytes, Kept],
         due: Sequence[DueChange],
     ) -> bool:
         """Move the view, in one atomic step, and only if its position is still the expected one; whether it was."""
@@ -135,7 +201,7 @@ class RedisViews:
             "" if expected is None else expected,
             position,
             len(entries),
-            *chain.from_iterable(entries.items()),
+            *chain.from_iterable((key, _OFFSET.pack(kept.offset) + kept.body) for key, kept in entries.items()),
         ]
         for change in due:
             arguments += (groups[change.group], change.key, "" if change.due_ms is None else change.due_ms)
@@ -158,6 +224,33 @@ class RedisViews:
         async with _answering():
             return int(await self._redis.zcard(self._due(topic, partition, group)))
 
+    async def rested_upto(self, topic: str, partition: int) -> int:
+        """The offset below which every record was offered to `rest`."""
+        async with _answering():
+            rested = await self._redis.hget(self._name(topic, partition, "view"), _RESTED.decode())
+        return int(rested) if rested is not None else 0
+
+    async def rest(self, topic: str, partition: int, pointers: Mapping[bytes, Pointer], *, upto: int) -> None:
+        """Keep only a pointer of each key whose latest record still lies at the pointer's offset; note how far this has come."""
+        arguments: list[bytes | str | int] = [upto]
+        for key, pointer in pointers.items():
+            arguments += (
+                self._small(topic, partition, key),
+                key,
+                _OFFSET.pack(pointer.offset),
+                _POINTER.pack(*pointer),
+            )
+        async with _answering():
+            await self._rest(keys=self._view(topic, partition), args=arguments)
+
+    async def drop_below(self, topic: str, partition: int, start: int) -> None:
+        """Take out some pointers to what lies below an offset; called again and again, in the end all of them."""
+        numbers = [(self._swept + step) % _SMALL_HASHES for step in range(_SWEPT_AT_ONCE)]
+        self._swept = (self._swept + _SWEPT_AT_ONCE) % _SMALL_HASHES
+        names = [self._name(topic, partition, f"resting:{number}") for number in numbers]
+        async with _answering():
+            await self._drop(keys=names, args=[_OFFSET.pack(start)])
+
     async def forget(self, topic: str, partition: int) -> None:
         """Throw the view away."""
         async with _answering():
@@ -170,8 +263,15 @@ class RedisViews:
         """The view itself, and the names of its due indexes."""
         return [self._name(topic, partition, "view"), self._name(topic, partition, "indexes")]
 
+    def _small(self, topic: str, partition: int, key: bytes) -> str:
+        return self._name(topic, partition, f"resting:{crc32(key) % _SMALL_HASHES}")
+
     def _due(self, topic: str, partition: int, group: str) -> str:
         return self._name(topic, partition, f"due:{group}")
+
+
+def _kept(packed: bytes) -> Kept:
+    return Kept(_OFFSET.unpack_from(packed)[0], packed[_OFFSET.size :])
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from enum import Enum, auto
 
 from notifier.errors import Unavailable
-from notifier.ports import Chunk, DueChange, ViewRead
+from notifier.ports import Chunk, DueChange, Kept, Pointer, ViewRead
 from notifier.record import Record, Stored
 
 Place = tuple[str, int]
@@ -117,7 +117,9 @@ class FakeLogs:
 class _View:
     def __init__(self) -> None:
         self.position: int | None = None
-        self.entries: dict[bytes, bytes] = {}
+        self.entries: dict[bytes, Kept] = {}
+        self.resting: dict[bytes, Pointer] = {}
+        self.rested_upto = 0
         self.due: defaultdict[str, dict[bytes, int]] = defaultdict(dict)
 
 
@@ -144,7 +146,7 @@ class FakeViews:
         """Entries and position at one moment."""
         await self._answer()
         view = self.views[topic, partition]
-        return ViewRead(view.position, [view.entries.get(key) for key in keys])
+        return ViewRead(view.position, [view.entries.get(key) or view.resting.get(key) for key in keys])
 
     async def write(
         self,
@@ -153,7 +155,7 @@ class FakeViews:
         *,
         expected: int | None,
         position: int,
-        entries: Mapping[bytes, bytes],
+        entries: Mapping[bytes, Kept],
         due: Sequence[DueChange],
     ) -> bool:
         """Move the view if it is where it was read."""
@@ -182,6 +184,27 @@ class FakeViews:
         """How many keys of a group are in the due index."""
         await self._answer()
         return len(self.views[topic, partition].due[group])
+
+    async def rested_upto(self, topic: str, partition: int) -> int:
+        """How far `rest` has come."""
+        await self._answer()
+        return self.views[topic, partition].rested_upto
+
+    async def rest(self, topic: str, partition: int, pointers: Mapping[bytes, Pointer], *, upto: int) -> None:
+        """Keep only a pointer of what still lies where the pointer says."""
+        await self._answer()
+        view = self.views[topic, partition]
+        for key, pointer in pointers.items():
+            if key in view.entries and view.entries[key].offset == pointer.offset:
+                view.resting[key] = pointer
+                del view.entries[key]
+        view.rested_upto = upto
+
+    async def drop_below(self, topic: str, partition: int, start: int) -> None:
+        """Take out pointers to what lies below an offset."""
+        await self._answer()
+        view = self.views[topic, partition]
+        view.resting = {key: pointer for key, pointer in view.resting.items() if pointer.offset >= start}
 
     async def forget(self, topic: str, partition: int) -> None:
         """Throw the view away."""

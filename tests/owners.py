@@ -87,6 +87,7 @@ class World:
     views: FakeViews = field(default_factory=FakeViews)
     commits: dict[Source, Commit] = field(default_factory=dict)
     clock: FakeClock = field(default_factory=FakeClock)
+    quiet_s: int = 604_800
 
     async def receive(self, *records: Record) -> None:
         """Put evidence into the inbox."""
@@ -95,7 +96,13 @@ class World:
     def orders_job(self) -> OrdersJob:
         """The orders job on these."""
         return OrdersJob(
-            TOPICS, self.views, self.logs, self.logs, Outages(sleep=lambda _: asyncio.sleep(0)), self.clock
+            TOPICS,
+            self.views,
+            self.logs,
+            self.logs,
+            Outages(sleep=lambda _: asyncio.sleep(0)),
+            self.clock,
+            self.quiet_s,
         )
 
     def told(self) -> list[tuple[str, int, str]]:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from notifier.errors import Unavailable
-from notifier.ports import DueChange, ViewStore
+from notifier.ports import DueChange, Kept, Pointer, ViewStore
 from notifier.views import RedisViews, WrongPolicyError
 from tests.fakes import FakeViews
 
@@ -31,11 +31,14 @@ async def test_a_view_that_was_never_written_has_no_position(store: ViewStore) -
 
 async def test_entries_and_position_move_together(store: ViewStore) -> None:
     moved = await store.write(
-        TOPIC, P, expected=None, position=3, entries={b"shop/T1": b"one", b"shop/T2": b"two"}, due=[]
+        TOPIC, P, expected=None, position=3, entries={b"shop/T1": Kept(1, b"one"), b"shop/T2": Kept(2, b"two")}, due=[]
     )
 
     assert moved
-    assert await store.read(TOPIC, P, [b"shop/T2", b"shop/none", b"shop/T1"]) == (3, [b"two", None, b"one"])
+    assert await store.read(TOPIC, P, [b"shop/T2", b"shop/none", b"shop/T1"]) == (
+        3,
+        [Kept(2, b"two"), None, Kept(1, b"one")],
+    )
 
 
 @pytest.mark.parametrize(
@@ -47,14 +50,19 @@ async def test_entries_and_position_move_together(store: ViewStore) -> None:
     ],
 )
 async def test_a_view_moves_only_from_where_it_was_read(store: ViewStore, expected: int | None, why: str) -> None:
-    await store.write(TOPIC, P, expected=None, position=3, entries={b"k": b"kept"}, due=[])
+    await store.write(TOPIC, P, expected=None, position=3, entries={b"k": Kept(2, b"kept")}, due=[])
 
     moved = await store.write(
-        TOPIC, P, expected=expected, position=9, entries={b"k": b"lost", b"x": b"x"}, due=[DueChange("oms", b"k", 1)]
+        TOPIC,
+        P,
+        expected=expected,
+        position=9,
+        entries={b"k": Kept(8, b"lost"), b"x": Kept(7, b"x")},
+        due=[DueChange("oms", b"k", 1)],
     )
 
     assert not moved, why
-    assert await store.read(TOPIC, P, [b"k", b"x"]) == (3, [b"kept", None])
+    assert await store.read(TOPIC, P, [b"k", b"x"]) == (3, [Kept(2, b"kept"), None])
     assert await store.waiting(TOPIC, P, "oms") == 0
 
 
@@ -73,7 +81,9 @@ async def test_the_due_index_moves_with_the_view(store: ViewStore) -> None:
 
 
 async def test_partitions_and_topics_are_apart(store: ViewStore) -> None:
-    await store.write(TOPIC, P, expected=None, position=1, entries={b"k": b"v"}, due=[DueChange("oms", b"k", 1)])
+    await store.write(
+        TOPIC, P, expected=None, position=1, entries={b"k": Kept(0, b"v")}, due=[DueChange("oms", b"k", 1)]
+    )
 
     assert await store.read(TOPIC, P + 1, [b"k"]) == (None, [None])
     assert await store.read("prefix.deliveries.v1", P, [b"k"]) == (None, [None])
@@ -81,7 +91,9 @@ async def test_partitions_and_topics_are_apart(store: ViewStore) -> None:
 
 
 async def test_a_forgotten_view_was_never_written(store: ViewStore) -> None:
-    await store.write(TOPIC, P, expected=None, position=1, entries={b"k": b"v"}, due=[DueChange("oms", b"k", 1)])
+    await store.write(
+        TOPIC, P, expected=None, position=1, entries={b"k": Kept(0, b"v")}, due=[DueChange("oms", b"k", 1)]
+    )
 
     await store.forget(TOPIC, P)
 
@@ -91,13 +103,58 @@ async def test_a_forgotten_view_was_never_written(store: ViewStore) -> None:
 
 async def test_a_batch_of_thousands_moves_in_one_step(store: ViewStore) -> None:
     """Lua's stack holds fewer arguments than a batch has."""
-    entries = {f"shop/T{number}".encode(): str(number).encode() for number in range(9_001)}
+    entries = {f"shop/T{number}".encode(): Kept(number, str(number).encode()) for number in range(9_001)}
     due = [DueChange("oms", key, number) for number, key in enumerate(entries)]
 
     assert await store.write(TOPIC, P, expected=None, position=9_001, entries=entries, due=due)
 
     assert await store.read(TOPIC, P, list(entries)) == (9_001, list(entries.values()))
     assert await store.waiting(TOPIC, P, "oms") == 9_001
+
+
+async def test_what_rests_keeps_only_a_pointer_until_it_is_written_again(store: ViewStore) -> None:
+    """Rule 11: it leaves its body, never its entry."""
+    entries = {b"k": Kept(3, b"body"), b"x": Kept(4, b"body")}
+    await store.write(TOPIC, P, expected=None, position=5, entries=entries, due=[])
+    assert await store.rested_upto(TOPIC, P) == 0
+
+    await store.rest(TOPIC, P, {b"k": Pointer(3, 7), b"none": Pointer(2, 1)}, upto=5)
+
+    assert await store.read(TOPIC, P, [b"x", b"k", b"none"]) == (5, [Kept(4, b"body"), Pointer(3, 7), None])
+    assert await store.rested_upto(TOPIC, P) == 5
+    await store.write(TOPIC, P, expected=5, position=6, entries={b"k": Kept(5, b"again")}, due=[])
+    assert await store.read(TOPIC, P, [b"k"]) == (6, [Kept(5, b"again")])
+
+
+async def test_what_has_moved_on_does_not_rest(store: ViewStore) -> None:
+    await store.write(TOPIC, P, expected=None, position=5, entries={b"k": Kept(4, b"newer")}, due=[])
+
+    await store.rest(TOPIC, P, {b"k": Pointer(3, 7)}, upto=4)
+
+    assert await store.read(TOPIC, P, [b"k"]) == (5, [Kept(4, b"newer")])
+
+
+async def test_what_points_below_the_start_of_its_log_is_taken_out(store: ViewStore) -> None:
+    entries = {f"k{number}".encode(): Kept(number, b"body") for number in range(300)}
+    await store.write(TOPIC, P, expected=None, position=300, entries=entries, due=[])
+    await store.rest(TOPIC, P, {key: Pointer(kept.offset, 1) for key, kept in entries.items()}, upto=300)
+
+    for _ in range(64):
+        await store.drop_below(TOPIC, P, 260)
+
+    left = (await store.read(TOPIC, P, list(entries))).entries
+    assert left == [None] * 260 + [Pointer(number, 1) for number in range(260, 300)]
+
+
+async def test_what_rests_is_forgotten_with_its_view(store: ViewStore) -> None:
+    await store.write(TOPIC, P, expected=None, position=5, entries={b"k": Kept(3, b"body")}, due=[])
+    await store.rest(TOPIC, P, {b"k": Pointer(3, 7)}, upto=4)
+
+    await store.forget(TOPIC, P)
+    await store.write(TOPIC, P, expected=None, position=1, entries={}, due=[])
+    await store.rest(TOPIC, P, {}, upto=1)
+
+    assert await store.read(TOPIC, P, [b"k"]) == (1, [None])
 
 
 async def test_a_redis_that_is_not_there_is_unavailable() -> None:

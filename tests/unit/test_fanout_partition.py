@@ -127,6 +127,7 @@ async def opened(world: World, merchants: Merchants) -> AsyncIterator[Opened]:
             Outages(sleep=lambda _: asyncio.sleep(0)),
             SystemClock(),
             lambda: 1.0,
+            world.quiet_s,
         )
         owners.append(await Owner(world, job.work(P), TOPICS.orders).start())
         return owners[-1]
