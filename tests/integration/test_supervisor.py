@@ -1,0 +1,142 @@
+"""Services kept alive, ended in order, and never left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+from notifier.app import Stop
+from notifier.supervisor import Child, supervise
+
+WITHIN_S = 20.0
+
+
+def child(name: str, code: str, stop_s_max: float = 10.0) -> Child:
+    """A child that runs this, with a way to say a line at once and to wait for its end."""
+    start = "import signal, sys\ndef say(word): print(word, flush=True)\n"
+    return Child(name, (sys.executable, "-c", start + code), stop_s_max)
+
+
+ENDS_IN_ORDER = """
+def end(*_):
+    say("ends")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+say("works")
+while True: signal.pause()
+"""
+HANGS = """
+signal.signal(signal.SIGTERM, lambda *_: say("does not care"))
+say("works")
+while True: signal.pause()
+"""
+DIES = 'say("works"); sys.exit(3)'
+
+
+class Console:
+    """What the children said; stops the supervisor once a word was said so often."""
+
+    def __init__(self, stop: Stop, word: str, times: int) -> None:
+        self.lines: list[tuple[str, str]] = []
+        self._stop, self._word, self._times = stop, word, times
+
+    def show(self, name: str, line: bytes) -> None:
+        """Take a line."""
+        self.lines.append((name, line.decode().strip()))
+        if [said for _, said in self.lines].count(self._word) == self._times:
+            self._stop.say("test")
+
+
+async def run_until(word: str, times: int, stages: Sequence[Sequence[Child]]) -> list[tuple[str, str]]:
+    """Supervise until the children have said a word so often; all that was said."""
+    stop = Stop()
+    console = Console(stop, word, times)
+    async with asyncio.timeout(WITHIN_S):
+        await supervise(stages, console.show, stop)
+    return console.lines
+
+
+async def test_a_child_that_dies_is_started_again(capfd: pytest.CaptureFixture[str]) -> None:
+    """And a log line says so, with its exit status."""
+    said = await run_until("works", 2, [[child("orders", DIES)]])
+
+    assert said == [("orders", "works")] * 2
+    logged = capfd.readouterr().err
+    assert "child.exited" in logged
+    assert "child=orders" in logged
+    assert "status=3" in logged
+
+
+async def test_a_child_that_dies_costs_the_others_nothing() -> None:
+    said = await run_until("works", 3, [[child("ingress", ENDS_IN_ORDER)], [child("orders", DIES)]])
+
+    assert said.count(("ingress", "works")) == 1
+    assert said.count(("ingress", "ends")) == 1
+
+
+async def test_each_stage_is_gone_before_the_next_is_told() -> None:
+    stages = [[child("ingress", ENDS_IN_ORDER)], [child("orders", ENDS_IN_ORDER), child("fanout", ENDS_IN_ORDER)]]
+
+    said = await run_until("works", 3, stages)
+
+    ended = [name for name, word in said if word == "ends"]
+    assert ended[0] == "ingress"
+    assert sorted(ended[1:]) == ["fanout", "orders"]
+
+
+async def test_a_child_that_does_not_end_is_killed(capfd: pytest.CaptureFixture[str]) -> None:
+    """Its time is bounded, so the end of the whole is."""
+    said = await run_until("works", 1, [[child("fanout", HANGS, stop_s_max=0.2)]])
+
+    assert ("fanout", "does not care") in said
+    assert "child.killed" in capfd.readouterr().err
+
+
+async def test_a_child_that_died_while_we_stop_is_not_started_again() -> None:
+    """The stop comes during the wait for the next start."""
+    said = await run_until("works", 1, [[child("orders", DIES)]])
+
+    assert said == [("orders", "works")]
+
+
+async def test_nothing_is_left_running_where_the_supervisor_itself_fails(capfd: pytest.CaptureFixture[str]) -> None:
+    """Here its console does."""
+
+    def fail(_name: str, _line: bytes) -> None:
+        raise RuntimeError
+
+    with pytest.raises(ExceptionGroup):
+        async with asyncio.timeout(WITHIN_S):
+            await supervise([[child("orders", HANGS)]], fail, Stop())
+
+    pid = int(capfd.readouterr().err.partition("pid=")[2].split()[0])
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_child_does_not_outlive_its_supervisor() -> None:
+    """It ends in order when the pipe from its supervisor closes, however that came."""
+    code = "\n".join(
+        [
+            "import signal",
+            "from notifier.cli.orphan import end_with_stdin",
+            "end_with_stdin()",
+            "print('works', flush=True)",
+            "signal.pause()",
+        ]
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "works\n"
+        process.stdin.close()
+
+        assert process.wait(WITHIN_S) == -signal.SIGTERM
