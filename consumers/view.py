@@ -88,16 +88,17 @@ class View:
         Raises:
             RecreatedTopicError: the log ends below what was known of it.
         """
-        self.known_end = end_in_commit
-        await self.look()
-        _, end = await self._reader.bounds(self.topic, self.partition)
+        # the position before the end: another owner may move both in between
         read = await self._store.read(self.topic, self.partition, ())
-        if self.known_end > end or (read.position or 0) > end:
+        _, end = await self._reader.bounds(self.topic, self.partition)
+        self.known_end = max(end_in_commit, read.position or 0)
+        if self.known_end > end:
             raise RecreatedTopicError(
-                f"{self.topic} partition {self.partition} ends at {end}, but {max(self.known_end, read.position or 0)} was known"
+                f"{self.topic} partition {self.partition} ends at {end}, but {self.known_end} was known"
                 " of it: the topic was deleted and made anew. Give the installation a new kafka.topic_prefix, or bring the old"
                 " topic back; to start over on purpose, delete the consumer groups and this topic's keys in Redis."
             )
+        self.known_end = end
 
     async def look(self) -> None:
         """Fetch the log's end (rule 7): a record of another owner may have landed in a partition that is idle for us."""
@@ -119,8 +120,8 @@ class View:
             await self.look()  # a pointer dangles because the view is behind: then there is more to catch up with
             if (read.position or 0) >= self.known_end:
                 raise RecreatedTopicError(
-                    f"{self.topic} partition {self.partition} has other records where its view points: the topic was made anew. Give"
-                    " the installation a new kafka.topic_prefix, or delete the topic's keys in Redis to build the view again."
+                    f"{self.topic} partition {self.partition} has other records where its view points: the topic was made anew."
+                    " Give the installation a new kafka.topic_prefix, or delete the topic's keys in Redis to build the view again."
                 )
 
     async def append(self, snapshot: Snapshot, records: Sequence[Record]) -> None:
