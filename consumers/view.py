@@ -121,7 +121,7 @@ class View:
             if (read.position or 0) >= self.known_end:
                 raise RecreatedTopicError(
                     f"{self.topic} partition {self.partition} has other records where its view points: the topic was made anew."
-                    " Give the installation a new kafka.topic_prefix, or delete the topic's keys in Redis to build the view again."
+                    " Give the installation a new kafka.topic_prefix, or delete the topic's keys in Redis to build it again."
                 )
 
     async def append(self, snapshot: Snapshot, records: Sequence[Record]) -> None:
