@@ -1,0 +1,307 @@
+"""The walk that the README describes: everything from `init` to Ctrl-C, each command its own process, nothing of ours faked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notifier import config
+from notifier.local.ports import free_ports
+
+WITHIN_S = 30.0
+WEBHOOK_WITHIN_S = 1.0
+ENDS_WITHIN_S = 10.0
+
+
+@dataclass
+class Shop:
+    """A folder, and the environment in which commands are called there."""
+
+    folder: Path
+    environment: dict[str, str]
+    merchant_port: int
+
+    async def call(self, *words: str) -> tuple[int, str, str]:
+        """`notifier …` to its end: exit status, stdout, stderr."""
+        process = await self._start(*words)
+        async with asyncio.timeout(WITHIN_S):
+            out, err = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode(), err.decode()
+
+    @asynccontextmanager
+    async def running(self, *words: str) -> AsyncIterator[Program]:
+        """`notifier …` in a terminal of its own, while the block runs."""
+        program = Program(await self._start(*words))
+        try:
+            yield program
+        finally:
+            if program.process.returncode is None:
+                program.process.kill()
+            await program.process.communicate()
+
+    async def _start(self, *words: str) -> Process:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "notifier", *words),
+            cwd=self.folder,
+            env=self.environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+
+
+@dataclass
+class Program:
+    """A command that runs until it is told to end."""
+
+    process: Process
+    said: list[dict[str, Any]] = field(default_factory=list)
+
+    async def until(self, is_wanted: Callable[[dict[str, Any]], bool], within_s: float = WITHIN_S) -> dict[str, Any]:
+        """Read its JSON lines up to the first that is wanted."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(within_s):
+            async for line in self.process.stdout:
+                self.said.append(json.loads(line))
+                if is_wanted(self.said[-1]):
+                    return self.said[-1]
+        raise AssertionError(f"it ended without: {self.said}")
+
+    async def has_complained(self, words: str) -> None:
+        """Read what it says beside its output up to a line with these words."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(WITHIN_S):
+            async for line in self.process.stderr:
+                if words in line.decode():
+                    return
+        raise AssertionError(f"it ended without saying: {words}")
+
+    async def all_at_work(self) -> None:
+        """Until the ingress listens and both consumers have their partitions."""
+        waiting = {("service.started", "ingress"), ("partitions.assigned", "orders"), ("partitions.assigned", "fanout")}
+        while waiting:
+            line = await self.until(lambda line: (line["event"], line["service"]) in waiting)
+            waiting.remove((line["event"], line["service"]))
+
+    async def ends(self, how: signal.Signals) -> int:
+        """Tell it to end; its exit status, once it and every process that shares its stderr are gone."""
+        self.process.send_signal(how)
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        async with asyncio.timeout(ENDS_WITHIN_S):
+            self.said += [json.loads(line) for line in (await self.process.stdout.read()).splitlines()]
+            await self.process.stderr.read()
+            return await self.process.wait()
+
+    def pid_of(self, name: str) -> int:
+        """The newest process of that service."""
+        return [int(line["pid"]) for line in self.said if line["event"] == "child.started" and line["child"] == name][
+            -1
+        ]
+
+
+def is_line(**wanted: object) -> Callable[[dict[str, Any]], bool]:
+    """A log line with these members."""
+    return lambda line: wanted.items() <= line.items()
+
+
+@pytest.fixture
+async def shop(bootstrap_servers: str, redis_url: str, topic_prefix: str, key_prefix: str, tmp_path: Path) -> Shop:
+    """The folder after `notifier init` and `notifier topics --apply`, on ports of this test."""
+    public, internal, orders, fanout, merchant = free_ports(5)
+    shop = Shop(
+        tmp_path,
+        {
+            **{name: value for name, value in config.environment().items() if not name.startswith("NOTIFIER_")},
+            "NOTIFIER__KAFKA__BOOTSTRAP_SERVERS": bootstrap_servers,
+            "NOTIFIER__KAFKA__TOPIC_PREFIX": topic_prefix,
+            "NOTIFIER__KAFKA__PARTITIONS": "3",
+            "NOTIFIER__REDIS__URL": redis_url,
+            "NOTIFIER__REDIS__KEY_PREFIX": key_prefix,
+            "NOTIFIER__INGRESS__PUBLIC": f"127.0.0.1:{public}",
+            "NOTIFIER__INGRESS__INTERNAL": f"127.0.0.1:{internal}",
+            "NOTIFIER__CONSUMERS__SESSION_TIMEOUT_S": "1",
+            "NOTIFIER__CONSUMERS__LISTEN_ORDERS": f"127.0.0.1:{orders}",
+            "NOTIFIER__CONSUMERS__LISTEN_FANOUT": f"127.0.0.1:{fanout}",
+        },
+        merchant,
+    )
+    assert (await shop.call("init"))[0] == 0
+    shop.environment["NOTIFIER__ENDPOINTS__SHOP_OMS__URL"] = f"http://127.0.0.1:{merchant}/"
+    assert (await shop.call("topics", "--apply"))[0] == 0
+    return shop
+
+
+async def test_the_walk(shop: Shop) -> None:
+    """From a payment to its webhook, with a resend that changes nothing, a forgery that is refused, and an end without loss."""
+    async with (
+        shop.running("run") as run,
+        shop.running("listen", "--port", str(shop.merchant_port), "--json") as merchant,
+    ):
+        await merchant.has_complained("verifying as shop-oms")
+        await run.all_at_work()
+
+        status, said, _ = await shop.call("simulate", "pay", "shop-hkd", "T1", "128.00")
+        webhook = await merchant.until(is_line(order="T1"), within_s=WEBHOOK_WITHIN_S)
+
+        assert (status, "200 success in" in said) == (0, True)
+        assert webhook["verified"]
+        assert (webhook["type"], webhook["version"], webhook["status"]) == ("order.paid", 1, "paid")
+        assert (webhook["amount"], webhook["currency"]) == (12800, "HKD")
+
+        status, said, _ = await shop.call("simulate", "pay", "shop-hkd", "T1", "128.00", "--repeat", "3")
+        for _ in range(3):
+            await run.until(is_line(event="evidence.repeated", order="T1"))
+
+        assert (status, said.count("200 success in"), said.count("resent")) == (0, 3, 2)
+
+        status, said, _ = await shop.call("simulate", "forge", "shop-hkd", "T2", "128.00", "--kind", "amount")
+        why = await run.until(is_line(event="notification.rejected"))
+
+        assert (status, "401 fail in" in said) == (0, True)
+        assert (why["channel"], why["reason"]) == ("shop-hkd", "signature")
+
+        status, _, _ = await shop.call("simulate", "pay", "shop-hkd", "T1", "128.00", "--status", "TRADE_FINISHED")
+        finalized = await merchant.until(is_line(order="T1"))
+
+        assert (status, finalized["type"], finalized["version"]) == (0, "order.finalized", 2)
+
+        async with shop.running("tail", "--json") as tail:
+            events = [await tail.until(lambda _: True) for _ in range(2)]
+            assert await tail.ends(signal.SIGINT) == 0
+
+        assert [(one["event"]["type"], one["event"]["id"]) for one in events] == [
+            ("order.paid", webhook["event_id"]),
+            ("order.finalized", finalized["event_id"]),
+        ]
+
+        assert await run.ends(signal.SIGINT) == 0
+        assert await merchant.ends(signal.SIGINT) == 0
+
+    assert [line for line in merchant.said if line["order"] != "T1"] == []
+    assert len(merchant.said) == 2
+    assert_ended_in_order(run.said)
+    assert_nothing_secret_is_told(shop.folder, run.said)
+
+
+def assert_ended_in_order(said: Sequence[dict[str, Any]]) -> None:
+    """The ingress first, the consumers once nothing more can come, the supervisor last."""
+    stopped = [line["service"] for line in said if line["event"] == "service.stopped"]
+    assert stopped[0] == "ingress"
+    assert sorted(stopped[1:3]) == ["fanout", "orders"]
+    assert stopped[3:] == ["run"]
+    assert [line for line in said if line["event"] in ("child.exited", "child.killed")] == []
+
+
+def assert_nothing_secret_is_told(folder: Path, said: Sequence[dict[str, Any]]) -> None:
+    """No token and no secret is in a log line (S12)."""
+    settings = config.load(folder / "notifier.toml", {})
+    lines = json.dumps(said)
+    assert [channel.name for channel in settings.channels if channel.token in lines] == []
+    assert "whsec_" not in lines
+
+
+async def test_a_consumer_that_is_killed_is_started_again_and_goes_on(shop: Shop) -> None:
+    """What was accepted while it was away reaches the merchant."""
+    async with (
+        shop.running("run") as run,
+        shop.running("listen", "--port", str(shop.merchant_port), "--json") as merchant,
+    ):
+        await merchant.has_complained("verifying as shop-oms")
+        await run.all_at_work()
+
+        os.kill(run.pid_of("orders"), signal.SIGKILL)
+        exited = await run.until(is_line(event="child.exited"))
+        status, _, _ = await shop.call("simulate", "pay", "shop-hkd", "T1", "128.00")
+        webhook = await merchant.until(is_line(order="T1"))
+
+        assert (exited["child"], exited["status"]) == ("orders", -signal.SIGKILL)
+        assert (status, webhook["verified"]) == (0, True)
+        assert await run.ends(signal.SIGTERM) == 0
+
+
+async def test_it_starts_before_its_topics_and_goes_on_when_they_come(shop: Shop) -> None:
+    """Each service says once what is missing."""
+    shop.environment["NOTIFIER__KAFKA__TOPIC_PREFIX"] += "-later"
+
+    async with shop.running("run") as run:
+        complaints = [await run.until(is_line(event="kafka.unavailable")) for _ in range(3)]
+        status, _, _ = await shop.call("simulate", "pay", "shop-hkd", "T1", "128.00")
+        assert (await shop.call("topics", "--apply"))[0] == 0
+        recovered = [await run.until(is_line(event="kafka.recovered")) for _ in range(3)]
+        await run.until(is_line(event="partitions.assigned", service="orders"))
+
+        assert status == 1
+        assert {line["service"] for line in complaints} == {"ingress", "orders", "fanout"}
+        assert all("there is no topic" in line["reason"] for line in complaints)
+        assert {line["service"] for line in recovered} == {"ingress", "orders", "fanout"}
+        assert await run.ends(signal.SIGTERM) == 0
+
+
+async def test_without_kafka_and_redis_it_starts_and_ends_in_order(shop: Shop) -> None:
+    shop.environment |= {
+        "NOTIFIER__KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "NOTIFIER__REDIS__URL": "redis://127.0.0.1:1/0",
+    }
+
+    async with shop.running("run") as run:
+        complaints = [await run.until(is_line(event="kafka.unavailable")) for _ in range(3)]
+
+        assert {line["service"] for line in complaints} == {"ingress", "orders", "fanout"}
+        assert await run.ends(signal.SIGTERM) == 0
+
+    assert_ended_in_order(run.said)
+
+
+async def test_nothing_outlives_a_supervisor_that_is_killed(shop: Shop) -> None:
+    """The services end in order by themselves: their stderr closes, and the ports are free for the next start."""
+    async with shop.running("run") as run:
+        await run.all_at_work()
+
+        assert await run.ends(signal.SIGKILL) == -signal.SIGKILL
+
+    async with shop.running("run") as again:
+        await again.all_at_work()
+        assert await again.ends(signal.SIGTERM) == 0
+
+
+async def test_a_consumer_that_is_told_to_end_while_it_joins_its_group_ends(shop: Shop) -> None:
+    """It is given its partitions on the way out; work that it began on them now, nobody would end."""
+    shop.environment["NOTIFIER__CONSUMERS__SESSION_TIMEOUT_S"] = "4"
+    async with shop.running("consume", "orders") as killed:
+        await killed.until(is_line(event="partitions.assigned"))
+
+    # Kafka holds the next one's request to join until the killed one's session is over.
+    async with shop.running("consume", "orders") as joining:
+        await joining.until(is_line(event="job.progress"))
+        assert await joining.ends(signal.SIGTERM) == 0
+
+    assert [line for line in joining.said if line["event"] == "partitions.revoked"] == []
+
+
+async def test_in_a_console_each_line_has_its_service(shop: Shop) -> None:
+    shop.environment["NOTIFIER__LOG__FORMAT"] = "console"
+    process = await shop._start("run")
+    assert process.stdout is not None
+    said: list[str] = []
+    async with asyncio.timeout(WITHIN_S):
+        while not any(line.startswith("ingress ") and "service.started" in line for line in said):
+            said.append((await process.stdout.readline()).decode())
+        process.send_signal(signal.SIGTERM)
+        out, _ = await process.communicate()
+
+    assert process.returncode == 0
+    names = {line.split()[0] for line in [*said, *out.decode().splitlines()]}
+    assert names == {"run", "ingress", "orders", "fanout"}
