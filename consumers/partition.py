@@ -34,6 +34,7 @@ DRAIN_S = 2.0
 """How long a partition that is taken away may finish what it has begun. Then it is cut off: what it began may be repeated."""
 
 REPORT_EVERY_S = 30.0
+PING_EVERY_S = 5.0
 
 
 class FeedClosed(Exception):
@@ -234,6 +235,7 @@ class PartitionLoop:
                 await asyncio.wait({stopped, starting}, return_when=asyncio.FIRST_COMPLETED)
                 if self._group is not None:
                     helpers.append(tasks.create_task(self._commit_regularly()))
+                    helpers.append(tasks.create_task(self._ping_regularly(self._group)))
                     await self._poll(self._group, stopped)
                     await self._hand_back()
             finally:
@@ -328,6 +330,12 @@ class PartitionLoop:
         while True:
             await asyncio.sleep(COMMIT_EVERY_S)
             await self._outages.ride_out(self._commit)
+
+    async def _ping_regularly(self, group: Group) -> None:
+        """So that an outage is told of even while there is nothing to do."""
+        while True:
+            await asyncio.sleep(PING_EVERY_S)
+            await self._outages.ride_out(group.ping)
 
     async def _report_regularly(self) -> None:
         """`job.progress`: its silence is the alarm, so it comes whatever the job does."""

@@ -150,6 +150,22 @@ class Group:
             raise Unavailable("kafka", f"commit: {type(error).__name__}") from error
         return True
 
+    async def ping(self) -> None:
+        """
+        Ask the cluster something small: an idle consumer would not notice that it is gone.
+
+        Raises:
+            Unavailable: no answer in time.
+        """
+        assigned = list(self._consumer.assignment())[:1]
+        if not assigned:
+            return
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                await self._consumer.end_offsets(assigned)
+        except (KafkaError, IllegalStateError, TimeoutError) as error:
+            raise Unavailable("kafka", type(error).__name__) from error
+
     def end_of(self, source: Source) -> int | None:
         """The partition's end as of the last fetch."""
         end: int | None = self._consumer.highwater(TopicPartition(*source))
