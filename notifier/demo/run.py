@@ -25,7 +25,7 @@ from notifier.local.ports import HOST
 from notifier.topics import Topics
 from notifier.webhooks import Secret
 
-TOLD_S_MAX = 60.0
+TOLD_S_MAX = 30.0
 """How long everything that was accepted may take to be told, once nothing more is sent."""
 _LOOK_EVERY_S = 0.25
 
