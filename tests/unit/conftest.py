@@ -1,0 +1,16 @@
+"""How long a law is tried: enough in each run, and a run in seconds; `pytest tests/unit --hypothesis-profile=long` for an evening."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+
+# No deadline: a machine that is busy with other things breaks no law.
+settings.register_profile("bounded", max_examples=60, deadline=None)
+settings.register_profile("long", max_examples=5_000, deadline=None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """As pytest asks, before the tests are read."""
+    if not config.getoption("--hypothesis-profile"):
+        settings.load_profile("bounded")
