@@ -32,7 +32,7 @@ def _status_changed(fields: Mapping[str, str], account: Account) -> bytes:
 
 def _order_changed(fields: Mapping[str, str], account: Account) -> bytes:
     """The payment of a cheap order, told for another."""
-    cheap = {**fields, "out_trade_no": "T1", "total_fee": "0.01"}
+    cheap = {**fields, "out_trade_no": "CHEAP1", "total_fee": "0.01"}
     return _encoded(_signed(cheap, account) | {"out_trade_no": fields["out_trade_no"]})
 
 
