@@ -116,7 +116,7 @@ async def _serve_alone(settings: Settings) -> None:
     ):
         stop.on_signals(signal.SIGTERM, signal.SIGINT)
         async with AsyncExitStack() as stack:
-            inbox = await stack.enter_async_context(_inbox(settings))
+            inbox = await stack.enter_async_context(inbox_of(settings))
             ingress = Ingress(settings, inbox)
             await stack.enter_async_context(answer_health(internal, ingress))
             async with ingress.open(public):
@@ -138,7 +138,8 @@ def _tell_stopped(stop: Stop, ending_at: float) -> None:
 
 
 @asynccontextmanager
-async def _inbox(settings: Settings) -> AsyncIterator[Inbox]:
+async def inbox_of(settings: Settings) -> AsyncIterator[Inbox]:
+    """The inbox as the settings say, which is closed at the end of the block."""
     producer = Producer(
         Access.to(settings.kafka, f"notifier-ingress-{os.getpid()}"),
         service="ingress",
@@ -146,7 +147,8 @@ async def _inbox(settings: Settings) -> AsyncIterator[Inbox]:
         record_bytes_max=2 * settings.ingress.body_bytes_max + 65_536,  # a body and its headers
         replace_on_timeout=False,
     )
-    async with Inbox(producer, Topics(settings.kafka.topic_prefix).inbox) as inbox:
+    topic = Topics(settings.kafka.topic_prefix).inbox
+    async with Inbox(producer, topic, timeout_s=settings.ingress.append_timeout_s) as inbox:
         yield inbox
 
 
@@ -198,7 +200,7 @@ async def serve_as_worker(settings: Settings, public: socket.socket, control: so
     stop.on_signals(signal.SIGTERM)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all; the parent says when
     async with AsyncExitStack() as stack:
-        inbox = await stack.enter_async_context(_inbox(settings))
+        inbox = await stack.enter_async_context(inbox_of(settings))
         ingress = Ingress(settings, inbox)
         await stack.enter_async_context(answer_parent(control, ingress, stop.say))
         async with ingress.open(public):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from notifier import metrics
 from notifier.errors import Unavailable
@@ -14,30 +15,45 @@ from notifier.record import Record
 from notifier.topics import partition_of
 
 
+class _Waiting(NamedTuple):
+    """A record on its way, and who waits for it."""
+
+    record: Record
+    written: asyncio.Future[None]
+
+
 class Inbox:
     """
     Appends evidence to the inbox (`notifier.ports.InboxAppender`).
 
+    What comes for a partition while its last batch is out goes into the next one together: handing records over one by one, each
+    with a deadline and a future of the client's, would cost more than all that is done to a notification beside its signature.
+
     Args:
-        unacknowledged_max: appends that may wait for their acknowledgement at once. Beyond it Kafka is not keeping up, and a
-            quick no is worth more than a long queue: AlipayHK sends again.
+        timeout_s: how long an append may wait for its acknowledgement.
+        unacknowledged_max: appends that may wait for it at once. Beyond it Kafka is not keeping up, and a quick no is worth more
+            than a long queue: AlipayHK sends again.
     """
 
-    def __init__(self, producer: Producer, topic: str, *, unacknowledged_max: int = 2_000) -> None:
+    def __init__(self, producer: Producer, topic: str, *, timeout_s: float, unacknowledged_max: int = 2_000) -> None:
         self._producer = producer
         self._topic = topic
+        self._timeout_s = timeout_s
         self._unacknowledged = 0
         self._unacknowledged_max = unacknowledged_max
-        self._partitions = 0
-        self._in_flight = metrics.APPENDS_IN_FLIGHT.of(topic)
+        self._queues: list[deque[_Waiting]] = []
+        self._deadlines: deque[tuple[float, asyncio.Future[None]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        metrics.APPENDS_IN_FLIGHT.of(topic).set_function(lambda: self._unacknowledged)
         self._outages = Outages()
-        self._connecting = asyncio.TaskGroup()
+        self._tasks = asyncio.TaskGroup()
         self._connection: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         await self._producer.__aenter__()
-        await self._connecting.__aenter__()
-        self._connection = self._connecting.create_task(self._connect())
+        await self._tasks.__aenter__()
+        self._connection = self._tasks.create_task(self._connect())
         return self
 
     async def __aexit__(
@@ -45,13 +61,15 @@ class Inbox:
     ) -> None:
         if self._connection is not None:
             self._connection.cancel()
-        await self._connecting.__aexit__(kind, error, traceback)
+        await self._tasks.__aexit__(kind, error, traceback)
+        if self._timer is not None:
+            self._timer.cancel()
         await self._producer.__aexit__(kind, error, traceback)
 
     @property
     def is_ready(self) -> bool:
         """Are the inbox's partitions known?"""
-        return self._partitions > 0
+        return bool(self._queues)
 
     @property
     def unacknowledged(self) -> int:
@@ -65,20 +83,70 @@ class Inbox:
         Raises:
             Unavailable: `kafka`; why is `kafka_full` where nothing was sent, else `kafka_timeout`: it may land later.
         """
-        if not self._partitions:
+        if not self._queues:
             raise Unavailable("kafka", "kafka_timeout")
         if self._unacknowledged >= self._unacknowledged_max:
             raise Unavailable("kafka", "kafka_full")
+        partition = partition_of(record.key, len(self._queues))
+        written = self._loop.create_future()
+        self._expect(written)
+        queue = self._queues[partition]
+        queue.append(_Waiting(record, written))
+        if len(queue) == 1:
+            self._tasks.create_task(self._write(partition, queue))
         self._unacknowledged += 1
-        self._in_flight.set(self._unacknowledged)
         try:
-            await self._producer.append_one(self._topic, partition_of(record.key, self._partitions), record)
-        except Unavailable as error:
-            raise Unavailable("kafka", "kafka_timeout") from error
+            await written
         finally:
             self._unacknowledged -= 1
-            self._in_flight.set(self._unacknowledged)
+
+    async def _write(self, partition: int, queue: deque[_Waiting]) -> None:
+        """Write what waits for a partition, one batch after another, until nothing does. What waits stays at the queue's head."""
+        while queue:
+            # what was answered for already (too late, or its client's task is gone) need not be sent any more
+            batch = [waiting for waiting in queue if not waiting.written.done()]
+            taken = len(queue)
+            failure: Unavailable | None = None
+            if batch:
+                try:
+                    await self._producer.append(self._topic, partition, [waiting.record for waiting in batch])
+                except Unavailable as error:
+                    failure = error
+            for _ in range(taken):
+                queue.popleft()
+            for _, written in batch:
+                if written.done():
+                    continue
+                if failure is None:
+                    written.set_result(None)
+                else:
+                    written.set_exception(_not_in_time(failure))
+
+    def _expect(self, written: asyncio.Future[None]) -> None:
+        """Give up after `timeout_s`. All wait equally long, so one timer, for the one that waits longest, serves them all."""
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][1].done():
+            deadlines.popleft()
+        deadlines.append((self._loop.time() + self._timeout_s, written))
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadlines[0][0], self._give_up_overdue)
+
+    def _give_up_overdue(self) -> None:
+        now, deadlines = self._loop.time(), self._deadlines
+        while deadlines and (deadlines[0][1].done() or deadlines[0][0] <= now):
+            _, written = deadlines.popleft()
+            if not written.done():
+                written.set_exception(_not_in_time())
+        self._timer = self._loop.call_at(deadlines[0][0], self._give_up_overdue) if deadlines else None
 
     async def _connect(self) -> None:
         """Learn the inbox's partitions, however long Kafka is away."""
-        self._partitions = await self._outages.ride_out(lambda: self._producer.partitions_of(self._topic))
+        partitions = await self._outages.ride_out(lambda: self._producer.partitions_of(self._topic))
+        self._queues = [deque() for _ in range(partitions)]
+
+
+def _not_in_time(cause: Unavailable | None = None) -> Unavailable:
+    """Whatever it was: no acknowledgement came in time, the record may land later. One for each append: it has a traceback."""
+    error = Unavailable("kafka", "kafka_timeout")
+    error.__cause__ = cause
+    return error

@@ -121,29 +121,6 @@ class Producer:
         metrics.APPEND_SECONDS.of(topic).observe(time.monotonic() - began)
         return offsets
 
-    async def append_one(self, topic: str, partition: int, record: Record) -> int:
-        """
-        Append one of many records that stand for themselves; return its offset once it is acknowledged.
-
-        Records of concurrent calls share a batch, so this is the cheaper way where they come one by one.
-
-        Raises:
-            Unavailable: not acknowledged in time, or refused. It may lie in the log, or land later.
-        """
-        producer: AIOKafkaProducer | None = None
-        began = time.monotonic()
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                producer = await self._producer()
-                future = await producer.send(
-                    topic, record.value, record.key, partition=partition, headers=list(record.headers)
-                )
-                offset = int((await asyncio.shield(future)).offset)
-        except (KafkaError, TimeoutError) as error:
-            raise self._unavailable(producer, error) from error
-        metrics.APPEND_SECONDS.of(topic).observe(time.monotonic() - began)
-        return offset
-
     def _unavailable(self, producer: AIOKafkaProducer | None, error: Exception) -> Unavailable:
         is_late = isinstance(error, TimeoutError) and not isinstance(error, KafkaError)
         if producer is not None and (self._replace_on_timeout or not is_late):

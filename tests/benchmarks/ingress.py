@@ -16,7 +16,7 @@ from .installation import TOKEN, Installation
 from .process import Measured, measured
 from .waiting import listens, until
 
-CONNECTIONS = 32
+CONNECTIONS = 128
 READY_WITHIN_S = 20.0
 
 

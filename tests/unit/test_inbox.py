@@ -1,0 +1,154 @@
+"""The inbox's appends: together where they come together, each within its own time, none said to be there that is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import cast
+
+import pytest
+
+from notifier.errors import Unavailable
+from notifier.kafka.inbox import Inbox
+from notifier.kafka.producer import Producer
+from notifier.record import Record
+from notifier.topics import partition_of
+
+PARTITIONS = 3
+TIMEOUT_S = 0.05
+
+
+class Broker:
+    """A producer that acknowledges when it is told to."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, list[Record]]] = []
+        self.came = asyncio.Event()
+        self.may_acknowledge = asyncio.Event()
+        self.failure: Unavailable | None = None
+
+    async def __aenter__(self) -> Broker:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    async def partitions_of(self, _: str) -> int:
+        return PARTITIONS
+
+    async def append(self, _: str, partition: int, records: Sequence[Record]) -> list[int]:
+        self.batches.append((partition, list(records)))
+        self.came.set()
+        await self.may_acknowledge.wait()
+        if self.failure is not None:
+            raise self.failure
+        return list(range(len(records)))
+
+
+@asynccontextmanager
+async def an_inbox(broker: Broker, *, unacknowledged_max: int = 100, timeout_s: float = 60.0) -> AsyncIterator[Inbox]:
+    inbox = Inbox(cast(Producer, broker), "t.inbox.v1", timeout_s=timeout_s, unacknowledged_max=unacknowledged_max)
+    async with inbox:
+        async with asyncio.timeout(5):
+            while not inbox.is_ready:  # noqa: ASYNC110 - turns of the loop, no time
+                await asyncio.sleep(0)
+        yield inbox
+
+
+def a_record(number: int, key: bytes = b"shop-hkd/T1") -> Record:
+    return Record(key, b"%d" % number)
+
+
+async def test_an_append_returns_only_after_the_acknowledgement() -> None:
+    broker = Broker()
+    async with an_inbox(broker) as inbox, asyncio.TaskGroup() as tasks:
+        append = tasks.create_task(inbox.append(a_record(1)))
+        await broker.came.wait()
+
+        assert not append.done()
+        assert inbox.unacknowledged == 1
+        broker.may_acknowledge.set()
+    assert inbox.unacknowledged == 0
+
+
+async def test_what_comes_while_a_batch_is_out_goes_together_in_its_order() -> None:
+    broker = Broker()
+    async with an_inbox(broker) as inbox, asyncio.TaskGroup() as tasks:
+        tasks.create_task(inbox.append(a_record(0)))
+        await broker.came.wait()
+        for number in range(1, 4):
+            tasks.create_task(inbox.append(a_record(number)))
+        await asyncio.sleep(0)
+        broker.may_acknowledge.set()
+
+    assert [[record.value for record in records] for _, records in broker.batches] == [[b"0"], [b"1", b"2", b"3"]]
+
+
+async def test_each_record_goes_to_the_partition_of_its_key_and_none_waits_for_another() -> None:
+    broker = Broker()
+    keys = [b"shop-hkd/T%d" % number for number in range(20)]
+    async with an_inbox(broker) as inbox, asyncio.TaskGroup() as tasks:
+        for key in keys:
+            tasks.create_task(inbox.append(a_record(0, key)))
+        while len(broker.batches) < PARTITIONS:  # noqa: ASYNC110 - turns of the loop, no time
+            await asyncio.sleep(0)
+        broker.may_acknowledge.set()
+
+    assert {record.key: partition for partition, records in broker.batches for record in records} == {
+        key: partition_of(key, PARTITIONS) for key in keys
+    }
+
+
+async def test_a_failure_is_told_to_all_who_waited_for_that_batch_and_to_nobody_else() -> None:
+    broker = Broker()
+    broker.failure = Unavailable("kafka", "NotEnoughReplicasError")
+    broker.may_acknowledge.set()
+    async with an_inbox(broker) as inbox:
+        outcomes = await asyncio.gather(*(inbox.append(a_record(n)) for n in range(3)), return_exceptions=True)
+        assert [(type(outcome), str(getattr(outcome, "why", ""))) for outcome in outcomes] == [
+            (Unavailable, "kafka_timeout")
+        ] * 3
+        broker.failure = None
+        await inbox.append(a_record(3))
+
+
+async def test_an_append_gives_up_in_its_own_time_and_is_not_sent_after_that() -> None:
+    """The one that is out may land later; the one behind it was answered with 503 and is not sent any more."""
+    broker = Broker()
+    async with an_inbox(broker, timeout_s=TIMEOUT_S) as inbox:
+        outcomes = await asyncio.gather(inbox.append(a_record(0)), inbox.append(a_record(1)), return_exceptions=True)
+        late = await asyncio.gather(inbox.append(a_record(2)), return_exceptions=True)
+        assert [outcome.why for outcome in (*outcomes, *late) if isinstance(outcome, Unavailable)] == [
+            "kafka_timeout"
+        ] * 3
+        broker.may_acknowledge.set()
+        await inbox.append(a_record(3))
+
+    assert [[record.value for record in records] for _, records in broker.batches] == [[b"0", b"1"], [b"3"]]
+
+
+async def test_a_client_that_left_takes_nobody_with_it() -> None:
+    broker = Broker()
+    async with an_inbox(broker) as inbox, asyncio.TaskGroup() as tasks:
+        leaving = tasks.create_task(inbox.append(a_record(0)))
+        tasks.create_task(inbox.append(a_record(1)))
+        await broker.came.wait()
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        broker.may_acknowledge.set()
+
+    assert inbox.unacknowledged == 0
+
+
+async def test_beyond_its_bound_it_says_so_at_once() -> None:
+    broker = Broker()
+    async with an_inbox(broker, unacknowledged_max=1) as inbox, asyncio.TaskGroup() as tasks:
+        tasks.create_task(inbox.append(a_record(0)))
+        await broker.came.wait()
+
+        with pytest.raises(Unavailable) as full:
+            await inbox.append(a_record(1))
+
+        assert full.value.why == "kafka_full"
+        broker.may_acknowledge.set()
