@@ -1,99 +1,22 @@
 """The fan-out job on one partition: in order, durable, and nobody held up by another (design, sections 6 and 8)."""
 
 import asyncio
-import json
-from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
 import consumers.fanout
-from consumers.callees import callees
 from consumers.client import Answer, Fault
-from consumers.fanout import FanoutJob
-from notifier import delivery, webhooks
+from notifier import delivery
 from notifier.clock import SystemClock
-from notifier.config import Delivery, Endpoint
+from notifier.config import Endpoint
 from notifier.delivery import DeliveryRecord, Outcome
 from notifier.kafka.group import Source
-from notifier.outage import Outages
-from notifier.webhooks import Secret
+from tests.merchants import FAILED, WAIT_S, Merchants, endpoint, fanout_job
 from tests.owners import TOPICS, Owner, P, World, notification, orders_owner, spin
 
 ORDERS = Source(TOPICS.orders, P)
-SECRET = Secret.parse("whsec_" + "A" * 32)
-ACCEPTED = Answer(204, None, 1.0)
-FAILED = Answer(500, None, 1.0)
-WAIT_S = 5.0
-"""A bound on waiting for what the real loop does by the clock; nothing here takes a tenth of it."""
-
-
-@dataclass
-class Told:
-    """One POST, as the merchant saw it."""
-
-    endpoint: str
-    webhook_id: str
-    body: bytes
-    order: str
-    version: int
-
-
-@dataclass
-class Merchants:
-    """All endpoints, in place of the client: each answers what it was told to, else 204."""
-
-    told: list[Told] = field(default_factory=list)
-    answers: defaultdict[str, deque[Answer]] = field(default_factory=lambda: defaultdict(deque))
-    """By endpoint, or by endpoint/order."""
-    gates: dict[str, asyncio.Event] = field(default_factory=dict)
-    """Endpoints that do not answer before their gate opens."""
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def post(
-        self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float, tls: Any = None
-    ) -> Answer:
-        """Take one webhook (`consumers.fanout.Caller`)."""
-        endpoint, event = url.rsplit("/", 1)[1], json.loads(body)
-        webhooks.verify([SECRET], headers, body, now=int(headers["webhook-timestamp"]))
-        self.told.append(Told(endpoint, headers["webhook-id"], body, event["data"]["order"], event["version"]))
-        self.heard.set()
-        if endpoint in self.gates:
-            await self.gates[endpoint].wait()
-        lane = f"{endpoint}/{event['data']['order']}"
-        answers = self.answers[lane] or self.answers[endpoint]
-        return answers.popleft() if answers else ACCEPTED
-
-    def versions(self, endpoint: str, order: str) -> list[int]:
-        """The versions of an order in the order in which an endpoint was told."""
-        return [one.version for one in self.told if (one.endpoint, one.order) == (endpoint, order)]
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Return when something holds of what was told."""
-        async with asyncio.timeout(WAIT_S):
-            while not holds():
-                self.heard.clear()
-                await self.heard.wait()
-
-
-def endpoint(name: str, **more: Any) -> Endpoint:
-    defaults: dict[str, Any] = {
-        "name": name,
-        "url": f"https://merchant.example/{name}",
-        "channels": ("*",),
-        "events": ("order.*",),
-        "secrets": (SECRET,),
-        "start": "now",
-        "timeout_s": 5.0,
-        "concurrency": 8,
-        "allow_http": False,
-        "headers": {},
-        "ca_file": None,
-    }
-    return Endpoint(**(defaults | more))
-
 
 Opened = Callable[..., Awaitable[Owner]]
 Published = Callable[..., Awaitable[None]]
@@ -115,20 +38,7 @@ async def opened(world: World, merchants: Merchants) -> AsyncIterator[Opened]:
     owners: list[Owner] = []
 
     async def opening(*endpoints: Endpoint, **settings: Any) -> Owner:
-        quick = Delivery(first_retry_s=0.05, retry_s_max=0.1).model_copy(update=settings)
-        job = FanoutJob(
-            TOPICS,
-            quick,
-            callees(endpoints or (endpoint("oms"),), quick),
-            merchants,
-            world.views,
-            world.logs,
-            world.logs,
-            Outages(sleep=lambda _: asyncio.sleep(0)),
-            SystemClock(),
-            lambda: 1.0,
-            world.quiet_s,
-        )
+        job = fanout_job(world, merchants, *endpoints, clock=SystemClock(), **settings)
         owners.append(await Owner(world, job.work(P), TOPICS.orders).start())
         return owners[-1]
 
