@@ -25,7 +25,6 @@ from notifier.listening import CannotListenError
 from notifier.local import LocalFailed
 
 Notifier = Callable[..., int]
-BUILT = [entry for entry in COMMANDS if entry.name != "demo"]
 HEAVY = ("aiohttp", "aiokafka", "pydantic", "redis", "cryptography", "structlog", "uvloop")
 
 
@@ -44,7 +43,7 @@ def test_the_version_is_the_program_s(notifier: Notifier, capsys: pytest.Capture
     assert capsys.readouterr().out == f"alipayhk-notifier {__version__}\n"
 
 
-@pytest.mark.parametrize("entry", BUILT, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name)
 def test_every_command_can_be_understood_by_a_newcomer(
     entry: Entry, notifier: Notifier, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,7 +67,7 @@ def test_a_command_inside_of_another_has_its_example(
 def test_a_summary_says_what_the_command_says() -> None:
     """The list's line ends as a sentence, and fits into one or two lines of a terminal."""
     assert [entry.name for entry in COMMANDS if not entry.summary.endswith(".") or len(entry.summary) > 80] == []
-    assert all(load(entry).help for entry in BUILT)
+    assert all(load(entry).help for entry in COMMANDS)
 
 
 USAGE = {
