@@ -204,7 +204,6 @@ class FanoutPartition:
         noted = read_note(commit.metadata) if commit else None
         is_continued = commit is not None and noted is not None and job.clock.now() - noted.at <= AWAY_TOO_LONG
         await self._view.open(noted.end if noted and is_continued else 0)
-        await self._view.read(())
         await self._learn_due()
         if commit and is_continued:
             return commit.offset
@@ -227,11 +226,10 @@ class FanoutPartition:
         self._has_changed.set()
 
     async def _look(self, feed: Feed) -> None:
-        """Every minute: the log's end (rule 7), then commit again."""
+        """Every minute: look (rule 7), then commit again."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             await self._job.outages.ride_out(self._view.look)
-            await self._job.outages.ride_out(lambda: self._view.read(()))
             await self._job.outages.ride_out(self._learn_due)
             await self._job.outages.ride_out(self._rest)
             self._count_done()

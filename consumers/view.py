@@ -83,7 +83,7 @@ class View:
 
     async def open(self, end_in_commit: int) -> None:
         """
-        Begin, with the end that the last committer knew.
+        Begin, with the end that the last committer knew, and bring the view up to it.
 
         Raises:
             RecreatedTopicError: the log ends below what was known of it.
@@ -99,9 +99,18 @@ class View:
                 " topic back; to start over on purpose, delete the consumer groups and this topic's keys in Redis."
             )
         self.known_end = end
+        await self.read(())
 
     async def look(self) -> None:
-        """Fetch the log's end (rule 7): a record of another owner may have landed in a partition that is idle for us."""
+        """
+        Bring the view up to the log's end as it is now (rule 7), in a partition that is idle for us as well.
+
+        What another owner or a late append left there is seen, and healed, before compaction may touch it.
+        """
+        await self._fetch_end()
+        await self.read(())
+
+    async def _fetch_end(self) -> None:
         _, end = await self._reader.bounds(self.topic, self.partition)
         self.known_end = max(self.known_end, end)
 
@@ -117,7 +126,7 @@ class View:
             known = await self._records(wanted, read.entries)
             if known is not None:
                 return Snapshot(read.position, known)
-            await self.look()  # a pointer dangles because the view is behind: then there is more to catch up with
+            await self._fetch_end()  # a pointer dangles because the view is behind: then there is more to catch up with
             if (read.position or 0) >= self.known_end:
                 raise RecreatedTopicError(
                     f"{self.topic} partition {self.partition} has other records where its view points: the topic was made anew."
@@ -158,8 +167,9 @@ class View:
             for stored in chunk.records:
                 key = stored.record.key
                 last[key] = stored.record
-                known, merged[key] = merged.get(key), self._merging.merge(merged.get(key), stored.record)
-                if merged[key] != known or key not in offsets:
+                merged[key] = self._merging.merge(merged.get(key), stored.record)
+                if merged[key] == stored.record or key not in offsets:
+                    # a repetition moves it on too: of equal records compaction keeps the last
                     offsets[key] = stored.offset
             await self._heal([merged[key] for key, record in last.items() if merged[key] != record])
             latest = {key: (merged[key], offsets[key]) for key in last}
