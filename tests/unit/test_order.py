@@ -91,6 +91,7 @@ def test_the_table_of_cases(case: dict[str, Any]) -> None:
         case.get("paid", 0),
         case.get("refunded", 0),
     )
+    assert end.currency == case.get("currency", "HKD")
     assert list(end.flags) == case.get("flags", [])
     assert [f"{one.trade_no} {one.held.value}" for one in end.payments if one.held] == case.get("held", [])
     assert [
@@ -395,6 +396,18 @@ def test_closes_and_refunds_follow_the_same_rule(gmt: str, at: datetime) -> None
     assert end is not None
     assert end.summary.closed_at == at
     assert [(one.at, one.status) for one in end.summary.refunds] == [(at, "done")]
+
+
+def test_of_several_closed_trades_the_one_with_the_smallest_number_says_when() -> None:
+    end = fold(
+        [
+            notification(trade_no="T2", trade_status="TRADE_CLOSED", gmt_close="2026-11-22 17:40:00"),
+            notification(trade_no="T1", trade_status="TRADE_CLOSED", gmt_close="2026-11-22 17:41:00"),
+        ]
+    ).known
+
+    assert end is not None
+    assert end.summary.closed_at == datetime(2026, 11, 22, 9, 41, tzinfo=UTC)
 
 
 def _decisions(messages: Sequence[Message]) -> list[str]:
