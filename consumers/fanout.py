@@ -22,10 +22,10 @@ import msgspec
 from consumers.backoff import retry_after_s, retry_in_s
 from consumers.callees import Callee
 from consumers.client import Answer
-from consumers.notes import AWAY_TOO_LONG, note, read_note
+from consumers.notes import DELIVERIES_AWAY_TOO_LONG, note, read_note
 from consumers.partition import Batch, Feed, FeedClosed
 from consumers.recorder import Recorder
-from consumers.view import Merging, View, record_in
+from consumers.view import Merging, RecreatedTopicError, View, record_in
 from notifier import events, metrics, webhooks
 from notifier.clock import Clock
 from notifier.config import Delivery
@@ -199,16 +199,25 @@ class FanoutPartition:
             pass  # and with it all tasks of this partition ended
 
     async def _open(self, feed: Feed) -> int:
+        """Where to begin, with a view that knows what the last committer knew (rules 4 and 9)."""
         job, orders = self._job, self._job.topics.orders
         commit = await feed.committed(orders)
         noted = read_note(commit.metadata) if commit else None
-        is_continued = commit is not None and noted is not None and job.clock.now() - noted.at <= AWAY_TOO_LONG
-        await self._view.open(noted.end if noted and is_continued else 0)
-        await self._learn_due()
-        if commit and is_continued:
-            return commit.offset
         start, end = await job.reader.bounds(orders, self._partition)
+        if commit is not None and commit.offset > end:
+            raise RecreatedTopicError(
+                f"{orders} partition {self._partition} ends at {end}, but {commit.offset} was committed: the topic was deleted"
+                " and made anew. Give the installation a new kafka.topic_prefix, or delete the consumer group to start over."
+            )
+        is_recent = noted is not None and job.clock.now() - noted.at <= DELIVERIES_AWAY_TOO_LONG
+        await self._view.open(noted.end if noted and is_recent else 0)
+        await self._learn_due()
+        if commit and is_recent:
+            return commit.offset
         begin = await job.reader.offset_at(orders, self._partition, job.clock.now_ms() - BACK_MS)
+        if commit is not None:
+            # what it counts as done may be compacted away by now; what is not, the lanes know, and nothing is told twice
+            return min(commit.offset, begin)
         if start < end:
             log.warning("position.assumed", topic=orders, partition=self._partition, offset=begin)
         return begin

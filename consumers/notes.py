@@ -8,8 +8,11 @@ import msgspec
 
 from notifier.topics import DAY_MS
 
-AWAY_TOO_LONG = timedelta(milliseconds=7 * DAY_MS)
+ORDERS_AWAY_TOO_LONG = timedelta(milliseconds=7 * DAY_MS)
 """Half the compaction lag of the orders topic (rule 9): after it, what the last commit relied on may be compacted away."""
+
+DELIVERIES_AWAY_TOO_LONG = timedelta(milliseconds=DAY_MS // 2)
+"""The same, of the deliveries topic."""
 
 
 class Noted(msgspec.Struct):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from consumers.notes import AWAY_TOO_LONG, note, read_note
+from consumers.notes import ORDERS_AWAY_TOO_LONG, note, read_note
 from consumers.partition import Batch, Feed
 from consumers.view import Merging, RecreatedTopicError, View
 from notifier import events, evidence, metrics
@@ -108,7 +108,7 @@ class OrdersPartition:
                 " made anew. Give the installation a new kafka.topic_prefix, or delete the consumer group to start over."
             )
         await self._refuse_another_inbox(start, end)
-        is_continued = commit is not None and noted is not None and job.clock.now() - noted.at <= AWAY_TOO_LONG
+        is_continued = commit is not None and noted is not None and job.clock.now() - noted.at <= ORDERS_AWAY_TOO_LONG
         await self._view.open(noted.end if noted and is_continued else 0)
         return commit.offset if commit and is_continued else start
 

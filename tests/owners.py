@@ -175,6 +175,11 @@ class Owner:
         await spin(lambda: self._task is not None and self._task.done())
         self.commit()
 
+    async def ended(self) -> None:
+        """Return, or raise, as the work did when it ended by itself."""
+        assert self._task is not None
+        await self._task
+
     async def crash(self) -> None:
         """End at once: what was not durable is lost."""
         if self._task is not None:
