@@ -1,4 +1,4 @@
-"""How long a law is tried: enough in each run, and a run in seconds; `pytest tests/unit --hypothesis-profile=long` for an evening."""
+"""How long a law is tried: enough in each run, a run in seconds; `pytest tests/unit --hypothesis-profile=long` for an evening."""
 
 from __future__ import annotations
 

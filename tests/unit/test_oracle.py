@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 
 from notifier import events
 from tests import oracle
@@ -22,6 +22,7 @@ def _as_told(value: bytes) -> dict[str, Any]:
     return {name: told[name] for name in oracle.Expected.__annotations__}
 
 
+@settings(max_examples=3 * settings().max_examples)  # the widest net of all
 @given(POLICIES, HISTORIES)
 def test_every_record_of_a_history_is_what_the_contract_says(policy: Policy, messages: list[Message]) -> None:
     folded = fold(messages, policy)
