@@ -65,7 +65,7 @@ async def _consume(job: Job, settings: Settings, listen: Address | None) -> None
     async with AsyncExitStack() as stack:
         # first of all, and outside of every task group: an address that cannot be had is one clear message
         sock = stack.enter_context(listening(listen, "--listen")) if listen is not None else None
-        loop = await stack.enter_async_context(_loop(job, settings, outages))
+        loop = await stack.enter_async_context(partition_loop(job, settings, outages))
         address = None
         if sock is not None:
             address = address_of(sock)
@@ -80,7 +80,8 @@ async def _consume(job: Job, settings: Settings, listen: Address | None) -> None
 
 
 @asynccontextmanager
-async def _loop(job: Job, settings: Settings, outages: Outages) -> AsyncIterator[PartitionLoop]:
+async def partition_loop(job: Job, settings: Settings, outages: Outages) -> AsyncIterator[PartitionLoop]:
+    """The job's loop with all that it needs, which is closed at the end of the block."""
     access = Access.to(settings.kafka, f"notifier-{job}-{os.getpid()}")
     topics, clock = Topics(settings.kafka.topic_prefix), SystemClock()
     store = RedisViews(settings.redis.url, key_prefix=settings.redis.key_prefix)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from consumers.notes import ORDERS_AWAY_TOO_LONG, note, read_note
 from consumers.partition import Batch, Feed
+from consumers.turns import in_turns
 from consumers.view import Merging, RecreatedTopicError, View
 from notifier import events, evidence, metrics
 from notifier.alipayhk import mapi
@@ -54,6 +55,8 @@ class OrdersJob:
     clock: Clock
     quiet_s: int
     """After this an order that did not change keeps only a pointer in the view."""
+    folding: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One partition is folded at a time: what it amounts to is then on its way to Kafka while the next one is folded."""
 
     def work(self, partition: int) -> OrdersPartition:
         """The work on one partition."""
@@ -164,8 +167,8 @@ class OrdersPartition:
         job = self._job
         snapshot = await self._view.read(stored.record.key for stored in records)
         fold = _Fold(snapshot.known, self._partition, job.clock)
-        for stored in records:
-            fold.take(stored)
+        async with job.folding:
+            await in_turns(records, fold.take)
         if fold.aside:
             # set aside before the order changes, so that no crash can leave the order without the quarantine's record
             await job.appender.append(job.topics.quarantine, self._partition, fold.aside)

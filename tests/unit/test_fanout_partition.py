@@ -1,7 +1,7 @@
 """The fan-out job on one partition: in order, durable, and nobody held up by another (design, sections 6 and 8)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +13,8 @@ from notifier.clock import SystemClock
 from notifier.config import Endpoint
 from notifier.delivery import DeliveryRecord, Outcome
 from notifier.kafka.group import Source
+from notifier.ports import ViewRead
+from notifier.record import Record
 from tests.merchants import FAILED, WAIT_S, Merchants, endpoint, fanout_job
 from tests.owners import TOPICS, Owner, P, World, notification, orders_owner, spin
 
@@ -139,6 +141,68 @@ async def test_a_failing_lane_holds_back_itself_and_nothing_else(
 
     await merchants.until(lambda: 3 in merchants.versions("oms", "T1"))
     assert merchants.versions("oms", "T1") == [1, 1, 1, 2, 3], "no version overtakes another"
+
+
+async def test_an_event_that_comes_while_a_failure_is_being_recorded_is_not_lost(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    """It was added to a lane that was about to end, and went with it: `order.paid` was never told, and nothing said so."""
+    record, append = asyncio.Event(), world.logs.append
+
+    async def slow(topic: str, partition: int, records: Sequence[Record]) -> list[int]:
+        if topic == TOPICS.deliveries:
+            await record.wait()
+        return await append(topic, partition, records)
+
+    world.logs.append = slow  # type: ignore[method-assign] # the delay of this test
+    merchants.answers["oms"] += [FAILED]
+    owner = await opened()
+    await published("T1", statuses=LIFE[:1])
+    await owner.fetch()
+    await merchants.until(lambda: merchants.versions("oms", "T1") == [1])
+    await spin()
+
+    await published("T1", statuses=LIFE[1:])
+    await owner.fetch()
+    await spin()
+    record.set()
+
+    await merchants.until(lambda: 3 in merchants.versions("oms", "T1"))
+    assert merchants.versions("oms", "T1") == [1, 1, 2, 3]
+
+
+async def test_a_view_read_before_a_failure_was_recorded_lets_no_version_overtake(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    """Between the read and what follows from it the lane ended: what was read knew nothing that waits."""
+    merchants.answers["oms"] += [FAILED]
+    merchants.gates["oms"] = asyncio.Event()
+    owner = await opened(first_retry_s=0.5, retry_s_max=0.5)
+    await published("T1", statuses=LIFE[:1])
+    await owner.fetch()
+    await merchants.until(lambda: merchants.versions("oms", "T1") == [1])
+    await published("T1", statuses=LIFE[1:])
+    read, go_on = world.views.read, asyncio.Event()
+    held = False
+
+    async def stale(topic: str, partition: int, keys: Sequence[bytes]) -> ViewRead:
+        nonlocal held
+        found = await read(topic, partition, keys)
+        if topic == TOPICS.deliveries and keys and not held:
+            held = True
+            await go_on.wait()
+        return found
+
+    world.views.read = stale  # type: ignore[method-assign] # the delay of this test
+    await owner.fetch()
+    await spin(lambda: held)
+    merchants.gates["oms"].set()
+    await until_recorded(world, lambda found: len(found) == 1)
+    await spin()
+    go_on.set()
+
+    await merchants.until(lambda: 3 in merchants.versions("oms", "T1"))
+    assert merchants.versions("oms", "T1") == [1, 1, 2, 3]
 
 
 async def test_what_waits_survives_a_crash_and_keeps_its_order(
