@@ -102,6 +102,10 @@ class FakeLogs:
             for record in records:
                 self._land(place, record)
 
+    def put(self, topic: str, partition: int, record: Record) -> None:
+        """Let a record lie in a log, whoever wrote it."""
+        self._land((topic, partition), record)
+
     def _land(self, place: Place, record: Record) -> int:
         log = self.logs[place]
         log.append(Stored(record, len(log), self.now_ms))

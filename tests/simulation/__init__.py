@@ -1,0 +1,1 @@
+"""The whole pipeline in one seeded event loop: see README.md here."""
