@@ -164,8 +164,6 @@ class FanoutPartition:
         )
         self._recorder = Recorder(self._view, job.outages, on_lane=self._on_lane)
         self._lanes: dict[bytes, _ActiveLane] = {}
-        self._moved: dict[bytes, Lane] | None = None
-        """The lanes recorded while the view is being read for new events; None while it is not."""
         self._next_due_ms: dict[str, int] = {}
         self._has_changed = asyncio.Event()
         self._feed: Feed | None = None
@@ -290,11 +288,8 @@ class FanoutPartition:
             for name, callee in self._job.callees.items()
             if callee.endpoint.wants(telling.channel, telling.type, telling.flags_added)
         ]
-        moved = self._moved = {}
         snapshot = await self._view.read(key for *_, key in wanted)
-        self._moved = None
-        # what was recorded while the view was being read may not be in what was read
-        known = {key: from_record(record).lane for key, record in snapshot.known.items()} | moved
+        known = {key: from_record(record).lane for key, record in snapshot.known.items()}
         counts: dict[int, int] = dict.fromkeys((stored.offset for stored in batch.records), 0)
         fresh = []
         for stored, telling, callee, key in wanted:
@@ -532,8 +527,6 @@ class FanoutPartition:
 
     def _on_lane(self, key: bytes, before: Lane, after: Lane) -> None:
         """A lane's new state is durable: remember when something of its endpoint is due."""
-        if self._moved is not None:
-            self._moved[key] = after
         self.waiting += bool(after.waiting) - bool(before.waiting)
         if after.next_attempt_at is not None:
             name = key.split(b"/", 1)[0].decode()

@@ -125,6 +125,8 @@ class View:
                 continue
             known = await self._records(wanted, read.entries)
             if known is not None:
+                if (read.position or 0) < self.known_end:
+                    continue  # this owner's own writer has gone on while what rests was read from the log
                 return Snapshot(read.position, known)
             await self._fetch_end()  # a pointer dangles because the view is behind: then there is more to catch up with
             if (read.position or 0) >= self.known_end:
