@@ -8,6 +8,7 @@ is in flight is finished, within a bound; then the producer is flushed and the p
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -75,6 +76,10 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         CannotListenError: a listener's address cannot be had.
         SystemExit: with 1, after one line: a fault that cannot be mended in place. A supervisor starts the process again.
     """
+    # What was imported stays for ever, and a batch of records holds more objects than Python's garbage collector expects to
+    # see between two looks: left as it is, looking through all of them again and again takes a quarter of the orders job's time.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main)

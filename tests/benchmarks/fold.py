@@ -25,9 +25,9 @@ async def measure_fold(place: Installation, *, orders: int) -> dict[str, float]:
     for order, status, after_s in history(orders, seed=1):
         record = inbox_record(place, order, status, after_s=after_s)
         by_partition[partition_of(record.key, partitions)].append(record)
-    async with Producer(place.access, service="benchmark", timeout_s=30.0) as producer:
+    async with Producer(place.access, service="benchmark", timeout_s=30.0) as producer, asyncio.TaskGroup() as tasks:
         for partition, records in by_partition.items():
-            await producer.append(inbox, partition, records)
+            tasks.create_task(producer.append(inbox, partition, records))
     count = sum(map(len, by_partition.values()))
 
     loop, broker, group = asyncio.get_running_loop(), place.broker, place.topics.group("orders")
