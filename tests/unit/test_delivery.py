@@ -110,6 +110,13 @@ def test_the_one_who_tried_the_first_one_most_often_knows_when_it_is_due(one: La
         assert both.since == min(lane.since for lane in tried if lane.since)
 
 
+def test_however_early_that_is() -> None:
+    tried = wait(Lane(), [_ref(2)], since=NOW, attempt=3, due=_at(5))
+    seen = wait(Lane(), [_ref(2)], since=NOW, attempt=0, due=_at(60))
+
+    assert join(tried, seen) == join(seen, tried) == tried
+
+
 def test_an_event_that_lies_twice_in_the_log_waits_once() -> None:
     """A late append leaves the same version at two offsets; compaction keeps the later one."""
     early = wait(Lane(), [Ref(2, 815)], since=NOW, attempt=1, due=_at(5))
