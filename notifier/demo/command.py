@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,9 +42,10 @@ def demo(
     folder = FOLDER.resolve()
     with running(folder, tell=screen.tell, fresh=True) as services:
         (folder / "logs").mkdir(exist_ok=True)
-        outcome = asyncio.run(
-            play(folder, services.addresses, Wish(orders, rate, seconds, seed), screen, SystemClock())
-        )
+        wish = Wish(orders, rate, seconds, seed)
+        outcome = asyncio.run(_until_terminated(play(folder, services.addresses, wish, screen, SystemClock())))
+    if outcome is None:
+        raise typer.Exit(128 + signal.SIGTERM)  # what a shell reports for it
     screen.verdicts(outcome.verdicts)
     if not outcome.is_all_told:
         screen.tell("Not everything that was accepted was told in time.")
@@ -54,6 +57,28 @@ def demo(
         print_json(_summary(outcome))
     if is_broken:
         raise typer.Exit(1)
+
+
+async def _until_terminated(playing: Coroutine[Any, Any, Outcome]) -> Outcome | None:
+    """Let SIGTERM end it in order, as Ctrl-C does; None if it did."""
+    task = asyncio.current_task()
+    assert task is not None, "it is awaited in one"
+    terminated = asyncio.Event()
+
+    def end() -> None:
+        terminated.set()
+        task.cancel()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, end)
+    try:
+        return await playing
+    except asyncio.CancelledError:
+        if terminated.is_set():
+            return None
+        raise
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
 
 
 def _summary(outcome: Outcome) -> dict[str, object]:
