@@ -167,13 +167,19 @@ class _UnknownOffsetError(Exception):
 
 
 async def _append(producer: AIOKafkaProducer, topic: str, partition: int, records: Sequence[Record]) -> list[int]:
-    offsets: list[int] = []
-    futures = [
-        (await producer.send_batch(batch, topic, partition=partition), batch.record_count())
-        for batch in _batches(producer, records)
-    ]
-    for future, _ in futures:
+    """
+    What lands of an append is always its beginning: a batch behind one that was refused has the wrong sequence number.
+
+    Only, of a producer that it has no record of, a broker takes any number. So the first batch goes alone.
+    """
+    futures: list[tuple[asyncio.Future[Any], int]] = []
+    for batch in _batches(producer, records):
+        future = await producer.send_batch(batch, topic, partition=partition)
         future.add_done_callback(_mark_seen)
+        if not futures:
+            await asyncio.shield(future)
+        futures.append((future, batch.record_count()))
+    offsets: list[int] = []
     for future, count in futures:
         # shielded: an abandoned batch stays the producer's to end, its outcome is unknown either way
         first = (await asyncio.shield(future)).offset
