@@ -70,7 +70,9 @@ def evidence_id(channel: str, protocol: str, verified: bytes) -> str:
 
 def rfc3339(at: datetime) -> str:
     """`2026-11-22T09:30:05.000000Z`: UTC, always with microseconds."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (
+        f"{at.astimezone(UTC).isoformat('T', 'microseconds')[:26]}Z"  # half of strftime's cost; 26: without its +00:00
+    )
 
 
 _encode = msgspec.json.Encoder().encode

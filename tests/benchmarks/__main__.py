@@ -58,7 +58,7 @@ class Size:
     warm_up_s: float
 
 
-FULL = Size(requests=4_000, rounds=5, orders=15_000, events=3_000, seconds=15.0, warm_up_s=3.0)
+FULL = Size(requests=3_000, rounds=5, orders=15_000, events=3_000, seconds=15.0, warm_up_s=3.0)
 QUICK = Size(requests=100, rounds=1, orders=100, events=64, seconds=0.5, warm_up_s=0.2)
 AT_ONCE = 8
 """Deliveries in flight, ours and the bare client's: the default of `delivery.concurrency_per_endpoint`."""
