@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -164,6 +164,8 @@ class FanoutPartition:
         )
         self._recorder = Recorder(self._view, job.outages, on_lane=self._on_lane)
         self._lanes: dict[bytes, _ActiveLane] = {}
+        self._going_behind: Counter[bytes] = Counter()
+        """How many events of a lane are being written down behind what waits there: until they are, none of it is begun."""
         self._next_due_ms: dict[str, int] = {}
         self._has_changed = asyncio.Event()
         self._feed: Feed | None = None
@@ -325,12 +327,24 @@ class FanoutPartition:
             return
         now = self._job.clock.now()
         lane = _ActiveLane(key, callee, telling.channel, telling.order, deque([todo]), now)
-        if is_behind or callee.is_suspended or self._lanes.get(key) is not None:
+        if is_behind or callee.is_suspended or self._is_busy(key):
             # something waits before it, or nothing is sent there now: it goes behind, durably, and comes back when due
-            self._tasks.create_task(self._write_down(lane, now))
+            self._going_behind[key] += 1
+            self._tasks.create_task(self._go_behind(lane, now))
             return
         self._lanes[key] = lane
         self._tasks.create_task(self._serve(lane))
+
+    async def _go_behind(self, lane: _ActiveLane, now: datetime) -> None:
+        await self._write_down(lane, now)
+        self._going_behind[lane.key] -= 1
+        if not self._going_behind[lane.key]:
+            del self._going_behind[lane.key]
+        self._due_at(lane.key, now)
+
+    def _is_busy(self, key: bytes) -> bool:
+        """Is a lane being served, or something of it on its way into the log? Then what is durable is not all there is of it."""
+        return key in self._lanes or key in self._going_behind
 
     # Serving a lane
 
@@ -402,12 +416,20 @@ class FanoutPartition:
             after = settle(before, todo.ref, now=now, is_dead=is_dead)
             return self._record(lane, todo, outcome, answer, after)
 
-        await self._recorder.record(lane.key, step)
+        durable = await self._recorder.record(lane.key, step)
         self._say(lane, todo, outcome, answer)
-        lane.todo.popleft()
-        self._release(todo)
+        self._follow(lane, durable)
         lane.attempt = 0
         lane.since = now
+
+    def _follow(self, lane: _ActiveLane, durable: Lane) -> None:
+        """Go on with what the log says: another owner may have settled events of ours, and have written down others between."""
+        while lane.todo and lane.todo[0].ref.version <= durable.settled:
+            self._release(lane.todo.popleft())
+        held = {todo.ref.version for todo in lane.todo}
+        others = [_Todo(ref, None, None, 0.0) for ref in durable.waiting if ref.version not in held]
+        if others:
+            lane.todo = deque(sorted((*lane.todo, *others), key=lambda todo: todo.ref))
 
     async def _write_down(
         self,
@@ -529,10 +551,12 @@ class FanoutPartition:
         """A lane's new state is durable: remember when something of its endpoint is due."""
         self.waiting += bool(after.waiting) - bool(before.waiting)
         if after.next_attempt_at is not None:
-            name = key.split(b"/", 1)[0].decode()
-            due_ms = round(after.next_attempt_at.timestamp() * 1000)
-            self._next_due_ms[name] = min(due_ms, self._next_due_ms.get(name, due_ms))
-            self._has_changed.set()
+            self._due_at(key, after.next_attempt_at)
+
+    def _due_at(self, key: bytes, at: datetime) -> None:
+        name, due_ms = key.split(b"/", 1)[0].decode(), round(at.timestamp() * 1000)
+        self._next_due_ms[name] = min(due_ms, self._next_due_ms.get(name, due_ms))
+        self._has_changed.set()
 
     async def _park(self) -> None:
         """Write down what takes too long, so that it holds up no other event's commit."""
@@ -552,6 +576,7 @@ class FanoutPartition:
             lane.is_parked = True
             await self._write_down(lane, now)
             self._forget(lane)
+            self._due_at(lane.key, now)
 
     async def _serve_due(self) -> None:
         """Take up the lanes whose time has come, as far as their endpoints have room."""
@@ -580,8 +605,10 @@ class FanoutPartition:
         store, topic = self._job.store, self._job.topics.deliveries
         now_ms = self._job.clock.now_ms()
         room = self._room(callee)
-        due = await store.due(topic, self._partition, name, until_ms=None, limit=room + len(self._lanes) + 1)
-        idle = [(key, at_ms) for key, at_ms in due if key not in self._lanes]
+        due = await store.due(
+            topic, self._partition, name, until_ms=None, limit=room + len(self._lanes) + len(self._going_behind) + 1
+        )
+        idle = [(key, at_ms) for key, at_ms in due if not self._is_busy(key)]
         ready = [key for key, at_ms in idle if at_ms <= now_ms][:room]
         later = [at_ms for key, at_ms in idle if key not in ready]
         if later:
@@ -595,7 +622,7 @@ class FanoutPartition:
         for key in ready:
             record = snapshot.known.get(key)
             delivery = from_record(record) if record else None
-            if delivery is None or not delivery.lane.waiting or key in self._lanes:
+            if delivery is None or not delivery.lane.waiting or self._is_busy(key):
                 continue
             lane = _ActiveLane(
                 key,

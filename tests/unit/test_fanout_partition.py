@@ -205,6 +205,66 @@ async def test_a_view_read_before_a_failure_was_recorded_lets_no_version_overtak
     assert merchants.versions("oms", "T1") == [1, 1, 2, 3]
 
 
+async def test_no_version_overtakes_one_that_is_being_written_down(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    """
+    Version 2 was on its way into the log, behind a failed 1, when 1 was tried again: 3 joined that lane and was told before 2,
+    which then counted as told.
+    """
+    record, append = asyncio.Event(), world.logs.append
+    record.set()
+
+    async def slow(topic: str, partition: int, records: Sequence[Record]) -> list[int]:
+        if topic == TOPICS.deliveries:
+            await record.wait()
+        return await append(topic, partition, records)
+
+    world.logs.append = slow  # type: ignore[method-assign] # the delay of this test
+    merchants.answers["oms/T1"] += [FAILED]
+    merchants.answers["oms/T2"] += [FAILED]
+    owner = await opened(first_retry_s=0.2, retry_s_max=0.2)
+    await published("T1", "T2", statuses=LIFE[:1])
+    await owner.work_off()
+    record.clear()
+
+    await published("T1", statuses=LIFE[1:2])
+    await owner.fetch()
+    await merchants.until(lambda: merchants.versions("oms", "T2") == [1, 1])  # the time of T1's retry has come as well
+    await published("T1", statuses=LIFE[2:])
+    await owner.fetch()
+    await spin()
+    record.set()
+
+    await merchants.until(lambda: 3 in merchants.versions("oms", "T1"))
+    assert merchants.versions("oms", "T1") == [1, 1, 2, 3]
+
+
+async def test_what_another_owner_wrote_down_is_told_in_its_place(
+    opened: Opened, published: Published, merchants: Merchants, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Version 2 was known to wait, so this owner passed over it; 3 joined the lane that it still served, and 2 was never told."""
+    monkeypatch.setattr(consumers.fanout, "PARK_AFTER_S", 0.05)
+    merchants.gates["oms"] = asyncio.Event()
+    owner, other = await opened(), await opened()
+    await published("T1", statuses=LIFE)
+    await owner.fetch(1)
+    await merchants.until(lambda: merchants.versions("oms", "T1") == [1])
+    await other.fetch(2)
+    await until_recorded(world, lambda found: any(len(one.lane.waiting) == 2 for one in found))
+    await other.crash()
+    await (await opened()).crash()  # whoever opens brings the view up to the log's end
+
+    await owner.fetch(1)
+    await spin()
+    await owner.fetch(1)
+    await spin()
+    merchants.gates["oms"].set()
+
+    await merchants.until(lambda: 3 in merchants.versions("oms", "T1"))
+    assert list(dict.fromkeys(merchants.versions("oms", "T1"))) == [1, 2, 3]
+
+
 async def test_what_waits_survives_a_crash_and_keeps_its_order(
     opened: Opened, published: Published, merchants: Merchants, world: World
 ) -> None:
