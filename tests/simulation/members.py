@@ -114,7 +114,7 @@ class Member:
     async def _fetch(self) -> None:
         while True:
             await asyncio.sleep(self._random.uniform(0.02, 1.5))
-            for source in self.feed.wanted:
+            for source in sorted(self.feed.wanted):
                 log = self._logs.logs[source]
                 start = max(self._at[source], self._logs.starts[source])
                 upto = start + self._random.choice((1, 2, 5, 20))
