@@ -73,6 +73,7 @@ class Group:
             partition_assignment_strategy=(RangePartitionAssignor,),
         )
         self._admin: AIOKafkaAdminClient | None = None
+        self._starting = asyncio.Lock()
 
     async def start(self) -> None:
         """
@@ -105,17 +106,26 @@ class Group:
         """
         tp = TopicPartition(*source)
         try:
-            if self._admin is None:
-                admin = AIOKafkaAdminClient(**self._access.options)
-                await admin.start()
-                self._admin = admin
-            answer = await self._admin.list_consumer_group_offsets(self._group, partitions=[tp])
+            admin = await self._started_admin()
+            answer = await admin.list_consumer_group_offsets(self._group, partitions=[tp])
         except KafkaError as error:
             raise Unavailable("kafka", type(error).__name__) from error
         if tp not in answer:
             raise Unavailable("kafka", "the coordinator has not loaded its offsets yet")
         found = answer[tp]
         return None if found.offset < 0 else Commit(found.offset, found.metadata or "")
+
+    async def _started_admin(self) -> AIOKafkaAdminClient:
+        async with self._starting:  # all partitions ask at once when they are assigned
+            if self._admin is None:
+                admin = AIOKafkaAdminClient(**self._access.options)
+                try:
+                    await admin.start()
+                except BaseException:
+                    await admin.close()
+                    raise
+                self._admin = admin
+            return self._admin
 
     def begin(self, source: Source, offset: int) -> None:
         """Fetch from this offset on."""
