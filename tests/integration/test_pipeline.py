@@ -120,7 +120,7 @@ class Line:
     async def until_logged(self, holds: Callable[[list[dict[str, Any]]], bool]) -> None:
         """Return when something holds of the log's lines."""
         async with asyncio.timeout(WITHIN_S):
-            while not holds(self.lines()):
+            while not holds(self.lines()):  # noqa: ASYNC110 - a stream of bytes tells nobody that it has grown
                 await asyncio.sleep(0.01)
 
     @asynccontextmanager
@@ -133,7 +133,7 @@ class Line:
             self.http = await stack.enter_async_context(aiohttp.ClientSession())
             self.url = f"http://{address_of(public)}"
             async with asyncio.timeout(WITHIN_S):
-                while not inbox.is_ready:
+                while not inbox.is_ready:  # noqa: ASYNC110 - a property that nobody announces
                     await asyncio.sleep(0.01)
             yield
 
