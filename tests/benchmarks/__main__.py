@@ -70,6 +70,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="do little: shows only that it runs")
     parser.add_argument("--only", default="a,b,c,d", help="which measures, such as a,c")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="for data, logs and bench.json")
+    parser.add_argument(
+        "--prefix", default="bench", help="in front of topics and Redis keys, for services that live on"
+    )
     options = parser.parse_args()
     size = QUICK if options.quick else FULL
     work = (options.folder / "bench").resolve()
@@ -78,7 +81,7 @@ def main() -> None:
         running(work, tell=_tell, fresh=True) as services,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        figures = runner.run(_measure(services, work, size, options.only.split(",")))
+        figures = runner.run(_measure(services, work, size, options.only.split(","), options.prefix))
     figures |= _machine()
     Console().print(_table(figures))
     (options.folder / "bench.json").write_bytes(msgspec.json.format(msgspec.json.encode(figures)) + b"\n")
@@ -88,7 +91,7 @@ def _tell(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 
-async def _measure(services: Services, folder: Path, size: Size, chosen: list[str]) -> dict[str, float]:
+async def _measure(services: Services, folder: Path, size: Size, chosen: list[str], prefix: str) -> dict[str, float]:
     key = generate_private_key(65537, 2048)
     measures: dict[str, Callable[[Installation], Awaitable[dict[str, float]]]] = {
         "a": lambda place: measure_ingress(place, key, requests=size.requests, rounds=size.rounds),
@@ -98,7 +101,9 @@ async def _measure(services: Services, folder: Path, size: Size, chosen: list[st
     }
     figures: dict[str, float] = {}
     for name in chosen:
-        async with installation(f"bench-{name}", folder=folder, services=services, key=key, at_once=AT_ONCE) as place:
+        async with installation(
+            f"{prefix}-{name}", folder=folder, services=services, key=key, at_once=AT_ONCE
+        ) as place:
             _tell(f"measure {name}")
             figures |= await measures[name](place)
     return figures

@@ -1,0 +1,44 @@
+"""The benchmarks run. Their figures are never judged here: a busy machine is no fault of the code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from notifier.local import KAFKA_SETTING, REDIS_SETTING, Services
+
+WITHIN_S = 60
+NAMES = {
+    "ingress_ratio",
+    "ingress_cpu_us",
+    "fold_per_s",
+    "delivery_ratio",
+    "latency_p50_ms",
+    "latency_p99_ms",
+    "cores",
+    "version_aiohttp",
+}
+
+
+def test_each_measure_comes_to_a_figure(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, topic_prefix: str
+) -> None:
+    monkeypatch.setenv(KAFKA_SETTING, services.addresses.bootstrap_servers)
+    monkeypatch.setenv(REDIS_SETTING, services.addresses.redis_url)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks", "--quick", "--folder", str(tmp_path), "--prefix", topic_prefix],
+        timeout=WITHIN_S,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "bench.json").read_bytes())
+    assert figures.keys() >= NAMES
+    assert all(isinstance(figure, int | float) for figure in figures.values())
