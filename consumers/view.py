@@ -58,6 +58,9 @@ class _Body(msgspec.Struct, array_like=True):
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(_Body).decode
 
+HELD_MAX = 10_000
+"""Keys for which a catch-up that has met an older record last reads on, before it heals and moves the view."""
+
 RESTED_AT_ONCE_MAX = 20_000
 """Records that one look goes through for what has become quiet."""
 
@@ -156,8 +159,10 @@ class View:
             # what the view lacks is deleted, so the view is of a log that no longer exists
             await self._store.forget(self.topic, self.partition)
             return
-        began, count = time.monotonic(), 0
-        async for chunk in self._reader.read(self.topic, self.partition, position or 0, self.known_end):
+        began, count, upto = time.monotonic(), 0, self.known_end
+        held: dict[bytes, tuple[Record, int]] = {}  # read, and not in the view yet
+        behind: dict[bytes, Record] = {}  # the newest that was read of each key of which an older record lies last
+        async for chunk in self._reader.read(self.topic, self.partition, position or 0, upto):
             keys = list(dict.fromkeys(stored.record.key for stored in chunk.records))
             before = await self._store.read(self.topic, self.partition, keys)
             if before.position != position:
@@ -165,6 +170,8 @@ class View:
             # a pointer that dangles here is of a record that a later one in this log has superseded
             merged = await self._records(keys, before.entries, is_strict=False) or {}
             offsets = {key: entry.offset for key, entry in zip(keys, before.entries, strict=True) if entry is not None}
+            for key in held.keys() & set(keys):
+                merged[key], offsets[key] = held[key]
             last: dict[bytes, Record] = {}
             for stored in chunk.records:
                 key = stored.record.key
@@ -173,12 +180,18 @@ class View:
                 if merged[key] == stored.record or key not in offsets:
                     # a repetition moves it on too: of equal records compaction keeps the last
                     offsets[key] = stored.offset
-            await self._heal([merged[key] for key, record in last.items() if merged[key] != record])
-            latest = {key: (merged[key], offsets[key]) for key in last}
-            if not await self._move(position, chunk.next_offset, latest):
-                return
-            position = chunk.next_offset
+            for key, record in last.items():
+                held[key] = merged[key], offsets[key]
+                behind.pop(key, None)
+                if merged[key] != record:
+                    behind[key] = merged[key]
             count += len(chunk.records)
+            if behind and chunk.next_offset < upto and len(held) < HELD_MAX:
+                continue  # a newer one may lie ahead; what is known so far would be appended behind it, as an older one again
+            await self._heal(list(behind.values()))
+            if not await self._move(position, chunk.next_offset, held):
+                return
+            position, held, behind = chunk.next_offset, {}, {}
         if count:
             metrics.VIEWS_REPAIRED.of(self.topic).inc()
             log.warning(
