@@ -251,7 +251,7 @@ class _LibraryLines(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._sampled = Sampled(every_s=10.0)
+        self._sampled = Sampled(every_s=60.0)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Tell where a library complained, with its message only as far as it is a fixed text."""

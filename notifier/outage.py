@@ -58,12 +58,12 @@ class Outages:
     def begin(self, error: Unavailable) -> None:
         """Note that something did not answer."""
         now = asyncio.get_running_loop().time()
-        began = self._began.setdefault(error.what, now)
-        if began == now:
+        if error.what not in self._began:
+            self._began[error.what] = now
             self._say(error, 0.0)
-        elif now - began >= LASTS_S and error.what not in self._lasting:
+        elif now - self._began[error.what] >= LASTS_S and error.what not in self._lasting:
             self._lasting.add(error.what)
-            self._say(error, now - began)
+            self._say(error, now - self._began[error.what])
 
     def end(self, what: str) -> None:
         """Note that it answers again."""

@@ -112,6 +112,9 @@ class Inbox:
                     await self._producer.append(self._topic, partition, [waiting.record for waiting in batch])
                 except Unavailable as error:
                     failure = error
+                    self._outages.begin(error)
+                else:
+                    self._outages.end("kafka")
             for _ in range(taken):
                 queue.popleft()
             for _, written in batch:

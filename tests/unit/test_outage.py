@@ -1,0 +1,54 @@
+"""An outage is said once when it begins, once more when it lasts, and once when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from typing import Any
+
+import pytest
+
+from notifier import logs, outage
+from notifier.errors import Unavailable
+from notifier.outage import Outages
+
+
+@pytest.fixture
+def said() -> Any:
+    written = io.BytesIO()
+    logs.configure(service="orders", instance="test", out=written)
+    return lambda: [(one["event"], one["level"]) for one in map(json.loads, written.getvalue().splitlines())]
+
+
+async def test_many_that_meet_it_at_once_say_it_once(said: Any) -> None:
+    outages = Outages(sleep=lambda _: asyncio.sleep(0))
+    tries = {"left": 30}
+
+    async def work() -> str:
+        if tries["left"]:
+            tries["left"] -= 1
+            raise Unavailable("kafka", "kafka_timeout")
+        return "done"
+
+    assert await asyncio.gather(*(outages.ride_out(work) for _ in range(8))) == ["done"] * 8
+    assert said() == [("kafka.unavailable", "warning"), ("kafka.recovered", "info")]
+    assert outages.current == frozenset()
+
+
+async def test_one_that_lasts_is_said_again_as_an_error(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outage, "LASTS_S", 0.0)
+    outages = Outages()
+
+    for _ in range(5):
+        outages.begin(Unavailable("redis", "ConnectionError"))
+
+    assert said() == [("redis.unavailable", "warning"), ("redis.unavailable", "error")]
+
+
+async def test_any_other_error_is_not_ridden_out() -> None:
+    async def work() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await Outages().ride_out(work)
