@@ -36,7 +36,6 @@ def _endpoint(name: str, *, channels: tuple[str, ...], events: tuple[str, ...]) 
         channels=channels,
         events=events,
         secrets=(SECRET,),
-        start="now",
         timeout_s=5.0,
         concurrency=4,
         allow_http=False,

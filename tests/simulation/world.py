@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from contextvars import Context
@@ -140,7 +141,7 @@ class World:
         line = f"{self.loop.time():9.3f} {what}"
         self._digest.update(line.encode())
         if self._is_told:
-            print(line)  # noqa: T201 - what --steps is for
+            sys.stdout.write(f"{line}\n")
 
     @property
     def digest(self) -> str:
