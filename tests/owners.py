@@ -177,8 +177,10 @@ class Owner:
 
     async def ended(self) -> None:
         """Return, or raise, as the work did when it ended by itself."""
-        assert self._task is not None
-        await self._task
+        task = self._task
+        assert task is not None
+        await spin(task.done)
+        task.result()
 
     async def crash(self) -> None:
         """End at once: what was not durable is lost."""
