@@ -13,6 +13,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from notifier.errors import Unavailable
 from notifier.kafka.access import Access
+from notifier.kafka.ending import ended
 from notifier.kafka.reader import stored
 from notifier.record import Stored
 
@@ -90,10 +91,10 @@ class Group:
         self._consumer.subscribe(topics=list(self._topics), listener=self._listener)
 
     async def stop(self) -> None:
-        """Leave the group at once, and close all connections."""
-        await self._consumer.stop()
+        """Leave the group at once where a broker answers, and close all connections."""
+        await ended(self._consumer.stop())
         if self._admin is not None:
-            await self._admin.close()
+            await ended(self._admin.close())
 
     async def committed(self, source: Source) -> Commit | None:
         """

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from notifier.errors import Unavailable
 from notifier.kafka.access import Access
+from notifier.kafka.ending import ended
 from notifier.ports import Chunk
 from notifier.record import Record, Stored
 
@@ -34,7 +35,7 @@ class Reader:
     async def close(self) -> None:
         """Close all connections."""
         while self._idle:
-            await self._idle.pop().stop()
+            await ended(self._idle.pop().stop())
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """
@@ -110,7 +111,7 @@ class Reader:
             try:
                 yield consumer
             except BaseException:
-                await consumer.stop()
+                await ended(consumer.stop())
                 raise
             # not unsubscribed: that ends aiokafka's fetcher with an error; paused, it fetches nothing until the next read
             consumer.pause(*consumer.assignment())
@@ -133,7 +134,7 @@ class Reader:
         try:
             await consumer.start()
         except BaseException:
-            await consumer.stop()
+            await ended(consumer.stop())
             raise
         return consumer
 
