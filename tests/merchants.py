@@ -83,7 +83,6 @@ def endpoint(name: str, **more: Any) -> Endpoint:
         "channels": ("*",),
         "events": ("order.*",),
         "secrets": (SECRET,),
-        "start": "now",
         "timeout_s": 5.0,
         "concurrency": 8,
         "allow_http": False,
