@@ -47,7 +47,7 @@ def measured(folder: Path, role: str, *arguments: str) -> Iterator[Measured]:
     """A process in one of the roles of `tests.benchmarks.child`, for a block; its log goes to `folder`."""
     ours, theirs = socket.socketpair()
     log = folder / f"{role}.log"
-    with ours, theirs, log.open("ab") as out:
+    with ours, theirs, log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.benchmarks.child", role, *arguments],
             stdin=theirs.fileno(),
