@@ -43,6 +43,9 @@ AIMS: dict[str, tuple[str, str]] = {
     "delivery_bare_cpu_us": ("  bare, µs", ""),
     "latency_p50_ms": ("POST in to webhook out at 200/s, p50, ms", "≤ 15"),
     "latency_p99_ms": ("  p99, ms", "≤ 60"),
+    "latency_ingress_cpu_us": ("  CPU per notification at that rate, ingress, µs", ""),
+    "latency_orders_cpu_us": ("  orders, µs", ""),
+    "latency_fanout_cpu_us": ("  fan-out, µs", ""),
 }
 
 

@@ -51,16 +51,23 @@ async def measure_latency(
     config = str(place.settings_file)
     async with listening(sink, place.sink_port):
         with (
-            measured(place.folder, "orders", config),
-            measured(place.folder, "fanout", config),
-            measured(place.folder, "serve", config),
+            measured(place.folder, "orders", config) as folding,
+            measured(place.folder, "fanout", config) as telling,
+            measured(place.folder, "serve", config) as serving,
         ):
             await until(lambda: listens(place.public_port), READY_WITHIN_S)
             await _first_told(place, key, sink)
+            processes = {"ingress": serving, "orders": folding, "fanout": telling}
+            cpu_before = {name: process.cpu_s() for name, process in processes.items()}
             due = await load.post_at_rate(place.public_port, posts, rate=rate)
             await sink.reach(1 + len(orders), TOLD_WITHIN_S)
+            cpu_s = {name: process.cpu_s() - cpu_before[name] for name, process in processes.items()}
     took_ms = [(arrived_at[order] - at) * 1000 for order, at in zip(orders, due, strict=True)][warm_up:]
-    return {"latency_p50_ms": _percentile(took_ms, 50), "latency_p99_ms": _percentile(took_ms, 99)}
+    return {
+        "latency_p50_ms": _percentile(took_ms, 50),
+        "latency_p99_ms": _percentile(took_ms, 99),
+        **{f"latency_{name}_cpu_us": seconds / len(orders) * 1e6 for name, seconds in cpu_s.items()},
+    }
 
 
 async def _first_told(place: Installation, key: RSAPrivateKey, sink: Sink) -> None:
