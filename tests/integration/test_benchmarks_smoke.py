@@ -11,7 +11,7 @@ import pytest
 
 from notifier.local import KAFKA_SETTING, REDIS_SETTING, Services
 
-WITHIN_S = 60
+WITHIN_S = 180  # 15 s on a machine that has nothing else to do
 NAMES = {
     "ingress_ratio",
     "ingress_cpu_us",
