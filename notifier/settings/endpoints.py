@@ -54,7 +54,6 @@ class Endpoint:
     """Names of channels, or `*` alone for all."""
     events: tuple[str, ...]
     secrets: tuple[Secret, ...] = field(repr=False)
-    start: Literal["now", "earliest"]
     timeout_s: float
     concurrency: int
     allow_http: bool
@@ -80,12 +79,20 @@ class EndpointSettings(Table):
     events: Annotated[tuple[str, ...], FromJson, Field(min_length=1)] = _BUT_NOTED
     secrets: Annotated[tuple[str, ...], FromJson, Field(repr=False)] = ()
     secret_files: Annotated[tuple[Path, ...], FromJson] = ()
-    start: Literal["now", "earliest"] = "now"
+    start: Literal["now"] = "now"
     timeout_s: Seconds | None = None
     concurrency: Count | None = None
     allow_http: bool = False
     headers: Annotated[dict[str, str], FromJson] = Field(default={}, repr=False)
     ca_file: Path | None = None
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _is_built(cls, start: object) -> object:
+        """`earliest` is the contract's other word: taken and not done, it would leave a merchant waiting for what never comes."""
+        if start == "earliest":
+            raise ValueError('"earliest" comes with a later release; leave the line out')
+        return start
 
     @field_validator("events")
     @classmethod
@@ -157,7 +164,6 @@ class EndpointSettings(Table):
             channels=self.channels,
             events=self.events,
             secrets=self.signing_secrets(),
-            start=self.start,
             timeout_s=self.timeout_s if self.timeout_s is not None else timeout_s,
             concurrency=self.concurrency if self.concurrency is not None else concurrency,
             allow_http=self.allow_http,

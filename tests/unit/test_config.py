@@ -171,7 +171,7 @@ def test_a_channel_and_an_endpoint_come_ready(folder: Folder) -> None:
     assert one.policy.seller_id == "2088000000000002"
     assert settings.channels.by_token(TOKEN) is one
     (shop,) = settings.endpoints
-    assert (shop.name, shop.channels, shop.start) == ("shop-oms", ("shop-hkd",), "now")
+    assert (shop.name, shop.channels) == ("shop-oms", ("shop-hkd",))
     assert (shop.timeout_s, shop.concurrency) == (3.0, 8)
     assert [secret.key for secret in shop.secrets] == [b"s" * 32]
 
@@ -465,7 +465,12 @@ FAULTS = [
         "holds one that HTTP does not allow; values are printable ASCII on one line.",
     ),
     (channel() + endpoint(ca_file="token"), OMS + " → ca_file", "names a file that holds no PEM certificates."),
-    (channel() + endpoint(start="then"), OMS + " → start", "must be 'now' or 'earliest'."),
+    (channel() + endpoint(start="then"), OMS + " → start", "must be 'now'."),
+    (
+        channel() + endpoint(start="earliest"),
+        OMS + " → start",
+        '"earliest" comes with a later release; leave the line out.',
+    ),
     (
         channel() + endpoint() + endpoint(),
         'endpoints[1] "shop-oms" → name',
