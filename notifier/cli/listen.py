@@ -8,7 +8,6 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -16,9 +15,10 @@ import msgspec
 import typer
 from aiohttp import web
 
-from notifier import config
+from notifier.cli.options import AsJson, CommandFailed, ConfigFile, read_settings
 from notifier.cli.words import money, plain
 from notifier.clock import Clock, SystemClock
+from notifier.config import Endpoint
 from notifier.evidence import rfc3339
 from notifier.webhooks import Secret, Unverified, verify
 
@@ -159,7 +159,7 @@ async def serve(port: int, sink: Sink, is_up: Callable[[], None], stop: asyncio.
         await runner.cleanup()
 
 
-def _is_for(endpoint: config.Endpoint, port: int) -> bool:
+def _is_for(endpoint: Endpoint, port: int) -> bool:
     url = urlsplit(endpoint.url)
     return (url.port or (443 if url.scheme == "https" else 80)) == port
 
@@ -167,22 +167,19 @@ def _is_for(endpoint: config.Endpoint, port: int) -> bool:
 def listen(
     context: typer.Context,
     port: Annotated[
-        int, typer.Option(min=1, max=65535, help="Where to listen; the endpoint whose URL has this port is played.")
+        int,
+        typer.Option(min=1, max=65535, help="Where to listen; the endpoint whose URL has this port is played."),
     ] = 9000,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    config_file: Annotated[Path | None, typer.Option("--config", help="The settings file.")] = None,
+    as_json: AsJson = False,
+    config_file: ConfigFile = None,
 ) -> None:
     """
     Be a merchant's system: receive webhooks on this machine, verify them, print each on one line.
 
-    Answers 204 to what is verified and 401 to what is not. Ctrl-C ends it.
+    It answers 204 to what is verified and 401 to what is not. With `--json` each webhook is one object on a line of its own.
+    Ctrl-C ends it.
     """
-    given = config_file if config_file is not None else context.obj if isinstance(context.obj, Path) else None
-    try:
-        settings = config.load(given, config.environment())
-    except config.SettingsFault as fault:
-        typer.echo(str(fault), err=True)
-        raise typer.Exit(2) from None
+    settings = read_settings(context, config_file, needs="endpoints")
     played = [endpoint for endpoint in settings.endpoints if _is_for(endpoint, port)]
     sink = Sink(
         [secret for endpoint in played for secret in endpoint.secrets],
@@ -198,8 +195,7 @@ def listen(
     try:
         asyncio.run(_serve_until_interrupted(port, sink, is_up))
     except OSError as fault:
-        typer.echo(_port_fault(port, fault), err=True)
-        raise typer.Exit(1) from None
+        raise CommandFailed(_port_fault(port, fault)) from fault
 
 
 async def _serve_until_interrupted(port: int, sink: Sink, is_up: Callable[[], None]) -> None:
@@ -212,10 +208,10 @@ async def _serve_until_interrupted(port: int, sink: Sink, is_up: Callable[[], No
 
 def _port_fault(port: int, fault: OSError) -> str:
     if fault.errno == errno.EADDRINUSE:
-        return f"Port {port} is in use. End what listens there, or take another port with --port, in the endpoint's URL too."
-    return f"Cannot listen on port {port}: {fault.strerror or fault}."
+        return f"port {port} is in use. End what listens there, or take another port with --port, in the endpoint's URL too."
+    return f"cannot listen on port {port}: {(fault.strerror or 'no reason given').lower()}."
 
 
 def register(app: typer.Typer) -> None:
     """Mount the command."""
-    app.command("listen")(listen)
+    app.command("listen", epilog="Example: `notifier listen --port 9000`")(listen)
