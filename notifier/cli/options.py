@@ -24,6 +24,15 @@ ConfigFile = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
+_FOR_PEOPLE = {
+    "KafkaConnectionError": "no connection was made",
+    "KafkaTimeoutError": "nothing came in time",
+    "TimeoutError": "nothing came in time",
+    "NodeNotReadyError": "no broker was ready",
+}
+"""The client's names for what happens every day; a rarer one stands as it is, so that it can be searched for."""
+
+
 class CommandFailed(Exception):
     """A command could not do its work. The message is for the person who called it: what, why, and what to do. Exit status 1."""
 
@@ -67,8 +76,9 @@ def reaching_kafka(settings: Settings) -> Iterator[None]:
         yield
     except Unavailable as error:
         raise CommandFailed(
-            f"Kafka does not answer at {settings.kafka.bootstrap_servers} ({error.why}). "
-            "Start it (on a laptop: `notifier local up`), or set kafka.bootstrap_servers to where it is."
+            f"Kafka does not answer at {settings.kafka.bootstrap_servers}: {_FOR_PEOPLE.get(error.why, error.why)}. "
+            "Start it (on a laptop: `notifier local up`), or set kafka.bootstrap_servers to where it is, and "
+            "kafka.security_protocol to what it speaks."
         ) from error
     finally:
         library.propagate = was_heard

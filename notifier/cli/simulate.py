@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Annotated
 
 import typer
@@ -115,7 +116,7 @@ def forge_(
     Kinds: `amount`, `order` and `status` are changed after signing; `signature` has one character changed; `unsigned`; `key` is
     signed with a stranger's; `sign-type` is signed by an algorithm that the channel does not allow; `doubled` has two amounts.
 
-    The exit status is 1 if the ingress answers `success`.
+    The exit status is 1 if the ingress answers `success`, or does not know the channel.
     """
     trial = _Trial.of(read_settings(context, config_file, needs="channels"), channel, order, amount, status)
     kinds = [kind or secrets.choice(list(Forgery)) for _ in range(repeat)]
@@ -165,7 +166,12 @@ class _Trial:
         )
 
     def told(self, kinds: Sequence[Forgery | None], *, as_json: bool) -> list[Answer]:
-        """Send one message for each kind (None: a genuine one) and print each answer as it comes."""
+        """
+        Send one message for each kind (None: a genuine one) and print each answer as it comes.
+
+        Raises:
+            CommandFailed: nobody answers there, or nobody who knows the channel.
+        """
         answers = []
         for at, answer in enumerate(self._answers(kinds)):
             answers.append(answer)
@@ -173,6 +179,11 @@ class _Trial:
                 self._print(answer, is_resend=at > 0 and answer.forgery is None)
         if as_json:
             print_json([answer.as_json for answer in answers])
+        if any(answer.status_code == HTTPStatus.NOT_FOUND for answer in answers):
+            raise CommandFailed(
+                f"no channel has this token at {self.to}: does the ingress run with these settings, "
+                "or is something else on that address?"
+            )
         return answers
 
     def _answers(self, kinds: Sequence[Forgery | None]) -> Iterator[Answer]:

@@ -7,9 +7,11 @@ import json
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -121,9 +123,50 @@ def test_without_kafka_there_is_one_message(
 
     said = capfd.readouterr()
     assert said.out == ""
-    assert said.err.startswith("notifier: Kafka does not answer at 127.0.0.1:1 (")
+    assert said.err.startswith("notifier: Kafka does not answer at 127.0.0.1:1: no connection was made. ")
     assert "`notifier local up`" in said.err
     assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["pay", "forge"])
+def test_where_nobody_knows_the_channel_simulate_says_what_to_look_at(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another program on the ingress' address, or the ingress of another folder. No forgery was refused there either."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["init"]) == 0
+    with answering_404() as address:
+        monkeypatch.setenv("NOTIFIER__INGRESS__PUBLIC", address)
+        capsys.readouterr()
+
+        assert main(["simulate", kind, "shop-hkd", "T1", "128.00", "--json"]) == 1
+
+    said = capsys.readouterr()
+    assert [answer["status_code"] for answer in json.loads(said.out)] == [404]
+    assert said.err.startswith(f"notifier: no channel has this token at {address}: ")
+    assert "with these settings" in said.err
+
+
+@contextmanager
+def answering_404() -> Iterator[str]:
+    """Some HTTP server on an address of its own, while the block runs."""
+
+    class Nothing(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_error(404)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Nothing) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_without_its_topic_tail_says_how_to_get_it(
