@@ -32,6 +32,7 @@ _RANK: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "c
 _LINE_BYTES_MAX = 8192
 """A line longer than this has its texts cut: what reads logs often drops longer lines whole."""
 _TEXT_CHARS_MAX = 256
+_READ_AT_A_GLANCE_CHARS = 40
 _OUR_PACKAGES = ("notifier.", "consumers.")
 
 _Fields = MutableMapping[str, Any]  # structlog's own type of the fields of a line
@@ -131,10 +132,12 @@ def _json_lines(service: str, instance: str, clock: Clock) -> _Render:
 def _console_lines(clock: Clock) -> _Render:
     def render(level: str, event: str, fields: _Fields) -> bytes:
         at: datetime = clock.now()
-        said = " ".join(f"{name}={_printable(value)}" for name, value in fields.items())
-        return f"{at:%H:%M:%S}.{at.microsecond // 1000:03d} {level:<7} {event:<24} {said}".rstrip().encode(
-            "utf-8", "backslashreplace"
-        )
+        said = [f"{name}={_printable(value)}" for name, value in fields.items() if value is not None]
+        said.sort(
+            key=lambda one: len(one) > _READ_AT_A_GLANCE_CHARS
+        )  # long ids last: one looks for them, one does not read them
+        line = f"{at:%H:%M:%S}.{at.microsecond // 1000:03d} {level:<7} {event:<24} {' '.join(said)}"
+        return line.rstrip().encode("utf-8", "backslashreplace")
 
     return render
 

@@ -25,7 +25,7 @@ _SECRET_BYTES = 32
 _FOR_ALL, _FOR_US = 0o644, 0o600
 
 _START_SERVICES = """\
-  notifier local up              Kafka and Redis for this folder; it prints two settings: put them in notifier.toml or export them
+  export $(notifier local up)    Kafka and Redis for this folder, above what notifier.toml says; again in each terminal
 """
 _SERVICES_ARE_THERE = """\
   notifier local status          are this folder's Kafka and Redis up? `notifier local up` starts them

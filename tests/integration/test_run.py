@@ -150,6 +150,7 @@ def shop(
         "CONSUMERS__LISTEN_ORDERS": f"127.0.0.1:{orders}",
         "CONSUMERS__LISTEN_FANOUT": f"127.0.0.1:{fanout}",
         "ENDPOINTS__SHOP_OMS__URL": f"http://127.0.0.1:{merchant}/",
+        "LOG__FORMAT": "json",  # what `init` writes is for people
     }.items():
         monkeypatch.setenv(f"NOTIFIER__{name}", value)
     monkeypatch.chdir(tmp_path)

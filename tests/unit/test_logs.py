@@ -213,6 +213,21 @@ def test_the_console_shows_no_control_character() -> None:
     assert out.getvalue() == b"09:30:05.000 info    order.changed            order='T1\\r\\n\\x1b[2J' lag=2\n"
 
 
+def test_in_the_console_long_ids_stand_last_and_what_is_not_there_is_left_out() -> None:
+    """A person looks for an id and reads the rest."""
+    out = io.BytesIO()
+    logs.configure(service="run", instance="1", format="console", out=out, clock=_StoppedClock())
+
+    log.info("delivery.attempted", event_id="evt_" + 32 * "a", order="T1", error=None, attempt=0)
+
+    assert out.getvalue().decode().split()[2:] == [
+        "delivery.attempted",
+        "order=T1",
+        "attempt=0",
+        "event_id=evt_" + 32 * "a",
+    ]
+
+
 def test_a_reader_that_went_away_stops_nothing() -> None:
     """`notifier run | head` must not turn an accepted notification into an error."""
 

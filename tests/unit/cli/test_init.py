@@ -30,6 +30,7 @@ def test_what_it_writes_are_settings_that_work(settings: Settings) -> None:
     assert endpoint.url == "http://127.0.0.1:9000/"
     assert endpoint.allow_http
     assert [str(network) for network in settings.delivery.allow_networks] == ["127.0.0.0/8"]
+    assert settings.log.format == "console", "whoever begins, reads"
 
 
 def test_without_local_services_the_addresses_are_the_defaults(settings: Settings) -> None:
@@ -99,6 +100,19 @@ def test_the_next_steps_are_those_of_the_walk(notifier: Notifier, capsys: pytest
     said = capsys.readouterr().out
     steps = ("cd shop", "local up", "topics --apply", "run", "listen", "simulate pay shop-hkd T1 128.00", "tail")
     assert [step for step in steps if step not in said] == []
+    assert "export $(notifier local up)" in said, "the file has the default addresses; these go above it"
+
+
+def test_where_local_services_are_in_the_file_nothing_has_to_be_exported(
+    notifier: Notifier, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(init, "addresses_of", lambda _: Addresses("127.0.0.1:4711", "redis://127.0.0.1:4712/0"))
+
+    assert notifier("init") == 0
+
+    said = capsys.readouterr().out
+    assert "export" not in said
+    assert "notifier local status" in said
 
 
 TABLES: dict[str, type[BaseModel]] = {
