@@ -27,6 +27,11 @@ class Seen:
     p99_ms: float | None
 
 
+NOTHING = Seen(
+    accepted=0, rejected=0, unanswered=0, by_status={}, events=0, delivered=0, waiting=0, p50_ms=None, p99_ms=None
+)
+
+
 @dataclass(slots=True)
 class Progress:
     """Counts as things happen. `posts`, `webhooks` and `first_sent_at` are filled by the simulated world."""

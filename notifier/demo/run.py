@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,8 +81,8 @@ async def play(folder: Path, addresses: Addresses, wish: Wish, screen: Screen, c
         settings = config.load(file, config.environment())
         await make_topics(settings)
         logs = folder / "logs"
+        screen.tell(f"pipeline  serve, consume orders, consume fanout are starting; settings {file}, logs in {logs}/")
         async with pipeline.at_work(file, pipeline.services(ports), logs):
-            screen.tell(f"pipeline  serve, consume orders, consume fanout; settings {file}, logs in {logs}/")
             async with AlipayHK(f"http://{HOST}:{ports.public}", accounts, clock) as alipayhk:
                 progress = Progress(
                     MERCHANTS,
@@ -92,9 +93,10 @@ async def play(folder: Path, addresses: Addresses, wish: Wish, screen: Screen, c
                 )
                 with screen.progress(posts_in(sendings)) as show:
                     seconds, is_all_told = await _send_and_wait(
-                        settings, alipayhk, sendings, rate=wish.rate, progress=progress, show=show
+                        settings, alipayhk, sendings, rate=wish.rate, progress=progress, show=show, tell=screen.tell
                     )
             seen = progress.look()
+        screen.tell("counting what must always hold, from the topics and from what the merchants received")
         history = await _history(settings, tuple(alipayhk.posts), webhooks)
     return Outcome(seen, seconds, is_all_told, tuple(check(history)))
 
@@ -111,6 +113,7 @@ async def _send_and_wait(
     rate: float,
     progress: Progress,
     show: Showing,
+    tell: Callable[[str], None],
 ) -> tuple[float, bool]:
     """Send everything and wait until it has been told; how long that took in seconds, and whether it came to its end."""
     loop = asyncio.get_running_loop()
@@ -125,6 +128,7 @@ async def _send_and_wait(
         await alipayhk.send_all(sendings, rate=rate)
         # A partition is worked through in its order: the event of its last order says that all before it is done.
         await alipayhk.send_all(last, rate=rate)
+        tell(f"AlipayHK has sent everything; waiting until all merchants are told, {FAILING}, which was failing, too")
         is_all_told = await _until_told(progress, last)
         seconds = loop.time() - began
         for helper in helpers:

@@ -1,4 +1,4 @@
-"""What a person sees of a demo: a live table in a terminal, a line every two seconds elsewhere, then the invariants."""
+"""What a person sees of a demo: a live table in a terminal, lines elsewhere, then the invariants."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rich.live import Live
 from rich.table import Table
 
 from notifier.demo.check import Verdict
-from notifier.demo.progress import Seen
+from notifier.demo.progress import NOTHING, Seen
 
-LINE_EVERY_S = 2.0
+LINE_EVERY_S = 1.0
 
 
 class Showing(Protocol):
@@ -39,7 +39,11 @@ class Screen:
     def progress(self, posts: int) -> Iterator[Showing]:
         """Show how it goes while the block runs. `posts` is how many there will be if nothing has to be sent again."""
         if not self._console.is_terminal:
-            yield _Lines(self)
+            lines = _Lines(self)
+            try:
+                yield lines
+            finally:
+                lines.finish()
             return
         with Live(console=self._console, auto_refresh=False) as live:
 
@@ -65,17 +69,28 @@ class Screen:
 
 
 class _Lines:
-    """One line every `LINE_EVERY_S`."""
+    """A line when something has changed, at most one every `LINE_EVERY_S`; how it stood last is never left out."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
         self._next_at = 0.0
+        self._seen = self._told = NOTHING
 
     def __call__(self, seen: Seen, now: float) -> None:
-        if now < self._next_at:
-            return
-        self._next_at = now + LINE_EVERY_S
-        self._screen.tell(line(seen))
+        self._seen = seen
+        if now >= self._next_at and self._tell():
+            self._next_at = now + LINE_EVERY_S
+
+    def finish(self) -> None:
+        """Tell what is not told yet."""
+        self._tell()
+
+    def _tell(self) -> bool:
+        if self._seen == self._told:
+            return False
+        self._screen.tell(line(self._seen))
+        self._told = self._seen
+        return True
 
 
 def line(seen: Seen) -> str:
