@@ -1,0 +1,189 @@
+"""A group's member and the reader beside it: what the library is told, and what its answers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import pytest
+from aiokafka import OffsetAndMetadata, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaConnectionError
+
+from notifier.errors import Unavailable
+from notifier.kafka import group as group_module
+from notifier.kafka import reader as reader_module
+from notifier.kafka.access import Access
+from notifier.kafka.group import Commit, Group, Source
+from notifier.kafka.reader import Reader
+
+ACCESS = Access({"bootstrap_servers": "kafka.example:9092"})
+SOURCE = Source("t.inbox.v1", 3)
+TP = TopicPartition(*SOURCE)
+
+
+class Library:
+    """One of aiokafka's consumers, as far as ours uses it."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+        self.calls: list[str] = []
+        self.listener: Any = None
+        self.failure: Exception | None = None
+        self.committed: dict[TopicPartition, OffsetAndMetadata] = {}
+
+    async def start(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    async def stop(self) -> None:
+        self.calls.append("stop")
+
+    def subscribe(self, topics: list[str], listener: Any) -> None:
+        self.listener = listener
+
+    def pause(self, *_: TopicPartition) -> None:
+        self.calls.append("pause")
+
+    def resume(self, *_: TopicPartition) -> None:
+        self.calls.append("resume")
+
+    def seek(self, _: TopicPartition, offset: int) -> None:
+        self.calls.append(f"seek {offset}")
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        return frozenset()
+
+    async def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.committed |= offsets
+
+    async def beginning_offsets(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(tps, 0)
+
+    end_offsets = beginning_offsets
+
+
+Made = Callable[..., tuple[Group, Library]]
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Made:
+    """Makes members, each with what it has of the library."""
+
+    def making(on_assigned: Callable[[Collection[Source]], Any] | None = None) -> tuple[Group, Library]:
+        consumers: list[Library] = []
+
+        def consumer(**options: Any) -> Library:
+            consumers.append(Library(**options))
+            return consumers[-1]
+
+        async def nothing(_: Collection[Source]) -> None:
+            return None
+
+        monkeypatch.setattr(group_module, "AIOKafkaConsumer", consumer)
+        group = Group(
+            ACCESS,
+            group="t.orders",
+            topics=[SOURCE.topic],
+            session_timeout_s=10.0,
+            on_assigned=on_assigned or nothing,
+            on_revoked=nothing,
+        )
+        return group, consumers[0]
+
+    return making
+
+
+def test_nothing_is_committed_that_was_not_said_to_be_done_and_nothing_is_passed_over(made: Made) -> None:
+    """
+    The library would commit by itself what was only fetched, and begin at a log's end where it knows no better (S9, rule 9).
+
+    What a broker does with these cannot be seen while all goes well, so what the library is told is looked at.
+    """
+    _, consumer = made()
+
+    assert consumer.options["enable_auto_commit"] is False
+    assert consumer.options["auto_offset_reset"] == "earliest"
+    assert consumer.options["partition_assignment_strategy"] == (RangePartitionAssignor,)
+    assert consumer.options["group_id"] == "t.orders"
+
+
+async def test_a_reader_is_in_no_group_and_commits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    consumers: list[Library] = []
+
+    def consumer(**options: Any) -> Library:
+        consumers.append(Library(**options))
+        return consumers[-1]
+
+    monkeypatch.setattr(reader_module, "AIOKafkaConsumer", consumer)
+    reader = Reader(ACCESS)
+
+    await reader.bounds(*SOURCE)
+    await reader.bounds(*SOURCE)
+    await reader.close()
+
+    (only,) = consumers
+    assert (only.options["group_id"], only.options["enable_auto_commit"]) == (None, False)
+    assert only.options["auto_offset_reset"] == "earliest"
+    assert only.calls.count("stop") == 1, "kept for the next read, ended with the reader"
+
+
+async def test_what_is_assigned_is_paused_before_anybody_hears_of_it(made: Made) -> None:
+    """Records would arrive before the view is open; they come from where the work begins."""
+    heard: list[list[str]] = []
+
+    async def on_assigned(_: Collection[Source]) -> None:
+        heard.append(list(consumer.calls))
+
+    group, consumer = made(on_assigned)
+    await group.start()
+
+    await consumer.listener.on_partitions_assigned([TP])
+    group.begin(SOURCE, 42)
+
+    assert heard == [["pause"]]
+    assert consumer.calls == ["pause", "seek 42", "resume"]
+    assert group.is_member
+
+
+async def test_a_fault_in_a_callback_is_kept_for_the_loop(made: Made) -> None:
+    """The library only logs it, and goes on as if the partition were served."""
+
+    async def broken(_: Collection[Source]) -> None:
+        raise RuntimeError
+
+    group, consumer = made(broken)
+    await group.start()
+
+    with pytest.raises(RuntimeError):
+        await consumer.listener.on_partitions_assigned([TP])
+
+    assert isinstance(group.failure, RuntimeError)
+
+
+async def test_a_commit_carries_what_its_committer_knew(made: Made) -> None:
+    group, consumer = made()
+
+    assert await group.commit({SOURCE: Commit(7, "known")})
+
+    assert consumer.committed == {TP: OffsetAndMetadata(7, "known")}
+
+
+@pytest.mark.parametrize("failure", [CommitFailedError(), IllegalStateError()])
+async def test_a_commit_of_what_is_not_ours_any_more_is_no_outage(made: Made, failure: Exception) -> None:
+    group, consumer = made()
+    consumer.failure = failure
+
+    assert not await group.commit({SOURCE: Commit(7, "")})
+
+
+async def test_a_broker_that_does_not_answer_is_unavailable(made: Made) -> None:
+    group, consumer = made()
+    consumer.failure = KafkaConnectionError()
+
+    with pytest.raises(Unavailable):
+        await group.start()
+    with pytest.raises(Unavailable):
+        await group.commit({SOURCE: Commit(7, "")})
