@@ -222,11 +222,12 @@ def derive(facts: Facts, channel_currency: str) -> Summary:
         or any(not fact.with_close for fact in told),
     }
     first = counted[0] if counted else None
+    final_trades = {fact.trade_no for fact in facts if isinstance(fact, Final | Closed)}
     return Summary(
         status=_status(
             facts, has_counted=bool(counted), has_closed=bool(closed_facts), is_refunded=0 < paid <= refunded
         ),
-        is_final=any(isinstance(fact, Final | Closed) for fact in facts),
+        is_final=first.trade_no in final_trades if first else bool(final_trades),
         currency=currency,
         amount=amount,
         paid=paid,

@@ -7,7 +7,7 @@ the contract leaves room, the reading taken is:
 * what belongs to a trade (closed, refunded in whole) is judged trade by trade, also where an order has several: a trade that was
   closed with evidence of a refund is refunded in whole, and the order is `refunded` once that reaches all that was paid;
 * an order is paid and closed when money counts and any trade was closed without such evidence;
-* `is_final` holds as soon as any trade of the order is final at AlipayHK;
+* `is_final` is about the trade that `trade_no` names; while no money counts, any trade that is final at AlipayHK makes it so;
 * a trade that is told twice counts if any one telling of it may count, and then the smaller of those that may;
 * amounts are compared in the order's currency only; an amount in another one is none that could agree or disagree;
 * a payment that was released keeps `amount_mismatch` (it still contradicts the registration) and loses `unregistered`;
@@ -199,6 +199,7 @@ def _total(policy: Policy, ledgers: _Ledgers) -> Expected:
     unknown = any(entry["status"] == "done" and entry["amount"] is None for entry in refunds)
     named = [value for code, value in ledgers.notified if code == currency]
     held = {entry["held"] for entry in payments}
+    finals = ledgers.finished | ledgers.closed
     asked = {policy["currency"]} if ledgers.registration is None else {policy["currency"], ledgers.registration[0]}
     flags = {
         "amount_mismatch": has_two_amounts
@@ -214,7 +215,7 @@ def _total(policy: Policy, ledgers: _Ledgers) -> Expected:
     }
     return {
         "status": _status(ledgers, paid, refunded),
-        "is_final": bool(ledgers.finished or ledgers.closed),
+        "is_final": min(counted) in finals if counted else bool(finals),
         "currency": currency,
         "amount": amount,
         "paid": paid,

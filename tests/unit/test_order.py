@@ -255,7 +255,9 @@ def test_an_order_is_told_paid_at_most_once_and_each_event_tells_the_weightiest_
             assert change.flags_added
         elif change.event_type == "order.noted":
             assert not change.flags_added
-            assert (before.is_final, before.refunded) == (after.is_final, max(before.refunded, after.refunded))
+            # a payment of a smaller number may make the order one that is not final yet; never one that is
+            assert after.is_final <= before.is_final
+            assert after.refunded <= before.refunded
         else:
             assert change.event_type in ("order.finalized", "order.refunded", "order.refund_failed")
         before = after
