@@ -12,6 +12,7 @@ import asyncio
 import errno
 import socket
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -159,8 +160,7 @@ class Client:
         system's authorities. Cancellation passes through.
         """
         assert self._session is not None, "the client is open"
-        clock = asyncio.get_running_loop().time
-        started = clock()
+        started = time.perf_counter()  # finer than uvloop's clock, which counts milliseconds
         status: int | None = None
         retry_after: str | None = None
         error: Fault | None = None
@@ -176,7 +176,7 @@ class Client:
             error = Fault.TIMEOUT
         except (aiohttp.ClientError, OSError) as exc:
             error = _fault(exc)
-        return Answer(status, error, (clock() - started) * 1000.0, retry_after)
+        return Answer(status, error, (time.perf_counter() - started) * 1000.0, retry_after)
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> None:

@@ -7,9 +7,9 @@ same notification always comes to the same effect.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import secrets
+import time
 from collections.abc import Callable
 from functools import cache
 from math import inf
@@ -71,7 +71,7 @@ class Door:
         self._verifier = verifier
         self._clock = clock
         self._new_traceparent = new_traceparent
-        self._monotonic = asyncio.get_running_loop().time
+        self._monotonic = time.monotonic
         self._said = Sampled(every_s=_SAID_EVERY_S)
         self._failing_said = Sampled(every_s=_FAILING_SAID_EVERY_S)
         self._failures_in_a_row: dict[str, int] = {}
