@@ -357,6 +357,19 @@ def test_the_charset_is_the_signed_one_whatever_the_header_says() -> None:
     assert evidence.content_type.endswith("UTF-8"), "as it was received"
 
 
+def test_the_bytes_are_verified_as_they_arrived_and_not_as_text() -> None:
+    """
+    R8, FORM-21: decoded and encoded again, a message in another charset would be refused.
+
+    Signed here without the project's own reading of what is signed, which would be wrong in the same way.
+    """
+    fields = sorted((name, value.encode("gbk")) for name, value in [*_NOT_EMPTY, ("charset", "GBK")])
+    signed = b"&".join(name.encode() + b"=" + value for name, value in fields)
+    body = urlencode([*fields, ("sign", sign(signed, "RSA2", ALIPAYHK)), ("sign_type", "RSA2")]).encode()
+
+    assert verify(body).evidence.verdict == "usable"
+
+
 SET_ASIDE = {
     "a status that nobody knows": ({"trade_status": "PAID"}, "unknown_status", "T20260001"),
     "C26 no type": ({"notify_type": ""}, "unknown_type", "T20260001"),

@@ -156,6 +156,7 @@ CANONICAL = {
     "_input_charset comes before letters": ({b"a": b"1", b"_input_charset": b"utf-8"}, b"_input_charset=utf-8&a=1"),
     "capitals come before small letters": ({b"a": b"1", b"B": b"2"}, b"B=2&a=1"),
     "names are sorted, not pairs: in pairs a1= would come before a=": ({b"a1": b"x", b"a": b"y"}, b"a=y&a1=x"),
+    "R8 no charset is asked: what is no UTF-8 stays as it is": ({b"a": b"\xb2\xe2\xff"}, b"a=\xb2\xe2\xff"),
     "R6 R7 values stay as they are": ({b"f": b'[{"amount":"1"}]\\"'}, b'f=[{"amount":"1"}]\\"'),
     "nothing at all": ({b"sign": b"x"}, b""),
 }
