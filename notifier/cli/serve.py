@@ -24,8 +24,7 @@ def serve(
     Each is verified, made durable in Kafka, and only then answered `success`. Health and metrics are at `ingress.internal`:
     `/health/ready`, `/metrics`. It starts without Kafka too, and is ready once Kafka is there.
 
-    Log lines go to stdout, one JSON object each; `notifier logs` explains them. SIGTERM or Ctrl-C ends it, after what is in
-    flight.
+    Log lines go to stdout; `notifier logs` explains them. SIGTERM or Ctrl-C ends it, after what is in flight.
     """
     settings = read_settings(context, config_file, needs="channels")
     run_serve(settings, workers=workers, config_file=chosen_file(context, config_file))

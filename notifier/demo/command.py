@@ -51,7 +51,9 @@ def demo(
         screen.tell("Not everything that was accepted was told in time.")
     is_broken = not outcome.is_all_told or any(verdict.broken for verdict in outcome.verdicts)
     screen.tell(
-        f"Logs and settings are in {folder}/." if is_broken else f"All of it holds; it took {outcome.seconds:.1f} s."
+        f"Logs and settings are in {folder}/."
+        if is_broken
+        else f"All of it holds; from the first POST until all was told it took {outcome.seconds:.1f} s."
     )
     if as_json:
         print_json(_summary(outcome))
