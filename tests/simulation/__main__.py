@@ -33,8 +33,8 @@ def run_all(seeds: range, *, jobs: int) -> Iterator[Verdict]:
     """The verdicts of these seeds, in their order."""
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         # a few at a time: who stops at the first failure does not want to wait for all
-        for first in islice(count(seeds.start, 4 * jobs), (len(seeds) + 4 * jobs - 1) // (4 * jobs)):
-            yield from pool.map(run, range(first, min(first + 4 * jobs, seeds.stop)))
+        for first in islice(count(seeds.start, 2 * jobs), (len(seeds) + 2 * jobs - 1) // (2 * jobs)):
+            yield from pool.map(run, range(first, min(first + 2 * jobs, seeds.stop)))
 
 
 def _told(verdicts: Iterable[Verdict], *, is_each_told: bool, is_first_enough: bool) -> int:

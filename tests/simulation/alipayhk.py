@@ -83,7 +83,7 @@ class AlipayHK:
     rng: random.Random
     post: Post
     span_s: float
-    """Everything is told for the first time within this."""
+    """Every order begins within this."""
     genuine: set[bytes] = field(default_factory=set)
     promised: list[bytes] = field(default_factory=list)
     believed: list[bytes] = field(default_factory=list)
@@ -94,10 +94,11 @@ class AlipayHK:
         async with asyncio.TaskGroup() as tasks:
             for number in range(orders):
                 account = self.rng.choice(told_by)
+                begin_s, for_s = self.rng.uniform(0, self.span_s), self.rng.choice((2.0, 60.0, self.span_s))
                 for fields in _history(self.rng, account, number):
-                    tasks.create_task(self._tell(account, fields, self.rng.uniform(0, self.span_s)))
+                    tasks.create_task(self._tell(account, fields, begin_s + self.rng.uniform(0, for_s)))
                     if self.rng.random() < 0.2:
-                        tasks.create_task(self._forge(account, fields, self.rng.uniform(0, self.span_s)))
+                        tasks.create_task(self._forge(account, fields, begin_s + self.rng.uniform(0, for_s)))
 
     async def _tell(self, account: Account, fields: Fields, begin_s: float) -> None:
         await asyncio.sleep(begin_s)

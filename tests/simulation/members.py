@@ -83,6 +83,8 @@ class Member:
         self._logs = logs
         self._commits = commits
         self._random = rng
+        self._pause_s = rng.choice((0.5, 2.0, 2.0, 15.0))
+        """Between two fetches, at most: whoever comes seldom finds much at once."""
         self._outages = outages
         self._at: dict[Source, int] = {}
         self.feed = Feed(P, self, asyncio.Event())
@@ -113,11 +115,11 @@ class Member:
 
     async def _fetch(self) -> None:
         while True:
-            await asyncio.sleep(self._random.uniform(0.02, 1.5))
+            await asyncio.sleep(self._random.uniform(0.02, self._pause_s))
             for source in sorted(self.feed.wanted):
                 log = self._logs.logs[source]
                 start = max(self._at[source], self._logs.starts[source])
-                upto = start + self._random.choice((1, 2, 5, 20))
+                upto = start + self._random.choice((1, 3, 20))
                 found = [stored for stored in log[start:upto] if stored is not None]
                 self._at[source] = min(upto, len(log))
                 if found:

@@ -74,7 +74,7 @@ class SeededLogs(FakeLogs):
         if self._world.network.is_calm or self._random.random() > 0.15:
             return None
         faults = [Fault.LOST, Fault.UNKNOWN, Fault.LATE, Fault.LATE, Fault.DOUBLED]
-        fault = self._random.choice([*faults, Fault.CUT] if count > 1 else faults)
+        fault = self._random.choice(faults + 3 * [Fault.CUT] if count > 1 else faults)
         self._world.say(f"append to {topic}: {fault.name}")
         return fault
 
@@ -110,7 +110,7 @@ class World:
         self.commits = Commits(self.network, self._fate_of_commit, self._committed)
         self.merchants = Merchants(self._rng("merchants"), self.network, self.say)
         self.accounts = accounts(is_registered_only=self.random.random() < 0.3)
-        self.alipayhk = AlipayHK(self._rng("alipayhk"), self.post, span_s=self.random.choice((200.0, 700.0)))
+        self.alipayhk = AlipayHK(self._rng("alipayhk"), self.post, span_s=self.random.choice((100.0, 500.0)))
         self.delivery = Delivery(
             timeout_s=5.0,
             first_retry_s=5.0,
