@@ -128,7 +128,9 @@ async def _send_and_wait(
         await alipayhk.send_all(sendings, rate=rate)
         # A partition is worked through in its order: the event of its last order says that all before it is done.
         await alipayhk.send_all(last, rate=rate)
-        tell(f"AlipayHK has sent everything; waiting until all merchants are told, {FAILING}, which was failing, too")
+        tell(
+            f"AlipayHK has sent everything; waiting until every merchant is told, also {FAILING}, which failed for a while"
+        )
         is_all_told = await _until_told(progress, last)
         seconds = loop.time() - began
         for helper in helpers:
