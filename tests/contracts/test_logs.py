@@ -1,10 +1,12 @@
 """What logs must do: the fake and Kafka alike."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import pytest
 
+from notifier.errors import Unavailable
 from notifier.kafka.access import Access
 from notifier.kafka.producer import Producer
 from notifier.kafka.reader import Reader
@@ -116,3 +118,19 @@ async def test_what_was_appended_after_a_time_is_found(logs: Logs) -> None:
 
     assert await logs.reader.offset_at(logs.topic, P, 0) == 0
     assert await logs.reader.offset_at(logs.topic, P, 2**42) == 1
+
+
+async def test_a_kafka_that_is_not_there_is_unavailable_in_the_append_s_own_time() -> None:
+    """Kafka's client would look for a broker for much longer; nothing of it is left behind (warnings are errors)."""
+    access = Access({"bootstrap_servers": "127.0.0.1:9"})  # nothing listens on the port for discarding
+    loop = asyncio.get_running_loop()
+    async with Producer(access, service="orders", timeout_s=0.3) as producer:
+        began = loop.time()
+        with pytest.raises(Unavailable):
+            await producer.append("t.orders.v1", P, [record("a", "1")])
+        assert loop.time() - began < 2.0
+
+    reader = Reader(access)
+    with pytest.raises(Unavailable):
+        await reader.bounds("t.orders.v1", P)
+    await reader.close()
