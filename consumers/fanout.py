@@ -30,6 +30,7 @@ from notifier import events, metrics, webhooks
 from notifier.clock import Clock
 from notifier.config import Delivery
 from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, from_record, lane_key, merge, settle, wait
+from notifier.errors import NewerStateError
 from notifier.events import Telling
 from notifier.logs import get_logger
 from notifier.outage import Outages
@@ -181,24 +182,31 @@ class FanoutPartition:
 
     async def run(self, feed: Feed) -> None:
         """Tell until the partition is taken away."""
+        try:
+            await self._tell(feed)
+        except* FeedClosed:
+            pass  # and with it all tasks of this partition ended
+        except* NewerStateError:
+            topic = self._job.topics.deliveries
+            log.error("partition.stuck", topic=topic, partition=self._partition, reason="newer_state_version")
+            await feed.closed()
+
+    async def _tell(self, feed: Feed) -> None:
         job = self._job
         begin = await job.outages.ride_out(lambda: self._open(feed))
         self._watermark.next_offset = begin
         self._feed = feed
         commands = await job.outages.ride_out(lambda: feed.committed(job.topics.commands))
-        try:
-            async with self._tasks as tasks:
-                for helper in (self._recorder.run(), self._serve_due(), self._park(), self._look(feed)):
-                    tasks.create_task(helper)
-                feed.begin(job.topics.orders, begin)
-                feed.begin(job.topics.commands, commands.offset if commands else 0)
-                try:
-                    await self._take_in(feed)
-                except FeedClosed:
-                    await self._finish()
-                    raise
-        except* FeedClosed:
-            pass  # and with it all tasks of this partition ended
+        async with self._tasks as tasks:
+            for helper in (self._recorder.run(), self._serve_due(), self._park(), self._look(feed)):
+                tasks.create_task(helper)
+            feed.begin(job.topics.orders, begin)
+            feed.begin(job.topics.commands, commands.offset if commands else 0)
+            try:
+                await self._take_in(feed)
+            except FeedClosed:
+                await self._finish()
+                raise
 
     async def _open(self, feed: Feed) -> int:
         """Where to begin, with a view that knows what the last committer knew (rules 4 and 9)."""

@@ -19,7 +19,7 @@ from consumers.view import Merging, RecreatedTopicError, View
 from notifier import events, evidence, metrics
 from notifier.alipayhk import mapi
 from notifier.clock import Clock
-from notifier.errors import Reason, Unusable
+from notifier.errors import NewerStateError, Reason, Unusable
 from notifier.evidence import USABLE, Evidence
 from notifier.logs import failure, get_logger
 from notifier.order import Changed, Known, SetAside, Unchanged, decide
@@ -146,7 +146,7 @@ class OrdersPartition:
         self.in_flight = len(batch.records)
         try:
             lines = await self._job.outages.ride_out(lambda: self._fold(batch.records))
-        except events.NewerStateError:
+        except NewerStateError:
             log.error("partition.stuck", topic=batch.topic, partition=self._partition, reason="newer_state_version")
             await feed.closed()
             return batch.records[0].offset
@@ -195,7 +195,7 @@ class _Fold:
         try:
             read = evidence.from_record(stored.record)
             self._judge(stored, read)
-        except events.NewerStateError:
+        except NewerStateError:
             raise
         except Exception as error:  # noqa: BLE001 - a bug of ours about one record must not hold its partition up (L2)
             self._set_aside(stored, read, Reason.INTERNAL_ERROR, error)

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 import msgspec
 
+from notifier.errors import NewerStateError
 from notifier.record import Record
 
 STATE_VERSION = 1
@@ -145,10 +146,6 @@ class DeliveryRecord(msgspec.Struct, frozen=True):
     next_attempt_at: datetime | None
     lane: Lane
     state_version: int = STATE_VERSION
-
-
-class NewerStateError(Exception):
-    """A later release wrote the record: leave the partition alone."""
 
 
 class _Head(msgspec.Struct):

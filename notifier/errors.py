@@ -46,6 +46,10 @@ class Unusable(Exception):
         self.reason = reason
 
 
+class NewerStateError(Exception):
+    """A record was written by a later release whose state this one cannot read: leave its partition alone, uncommitted."""
+
+
 class Unavailable(Exception):
     """Something outside of us does not answer in time; the work is tried again. `what` names it: kafka, redis, alipayhk."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from notifier.errors import NewerStateError
 from notifier.evidence import Evidence, rfc3339
 from notifier.facts import Facts, Status
 from notifier.order import Changed, Known, Payment, RefundEntry, Summary
@@ -69,10 +70,6 @@ class OrderRecord(msgspec.Struct, frozen=True):
     order: OrderObject
     facts: Facts
     state_version: int
-
-
-class NewerStateError(Exception):
-    """The record was written by a later release whose state this one cannot read: leave the partition alone, uncommitted."""
 
 
 class _Head(msgspec.Struct):

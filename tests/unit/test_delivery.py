@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier import delivery
-from notifier.delivery import DeliveryRecord, Lane, NewerStateError, Outcome, Ref, join, merge, settle, wait
+from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, join, merge, settle, wait
+from notifier.errors import NewerStateError
 from notifier.record import Record
 
 NOW = datetime(2026, 11, 22, 9, 30, 5, tzinfo=UTC)

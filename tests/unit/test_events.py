@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier import events
-from notifier.events import NewerStateError, event_id, from_record, known_from, telling_of, to_record, version_of
+from notifier.errors import NewerStateError
+from notifier.events import event_id, from_record, known_from, telling_of, to_record, version_of
 from notifier.order import Changed, decide
 from notifier.record import Record
 from tests.histories import HISTORIES, POLICIES, evidence_of, fold, notification

@@ -388,6 +388,26 @@ async def test_an_endpoint_that_only_fails_is_suspended_and_probed_one_at_a_time
     assert len(merchants.told) < 60
 
 
+async def test_a_lane_of_a_later_release_is_left_alone_uncommitted(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    owner = await opened()
+    await published("T1", statuses=LIFE[:1])
+    await owner.work_off()
+    (stored,) = world.logs.records(TOPICS.deliveries, P)
+    newer = stored.record._replace(value=stored.record.value.replace(b'"state_version":1', b'"state_version":2'))
+    await world.logs.append(TOPICS.deliveries, P, [newer])
+    world.views.flush()
+
+    await published("T1", statuses=LIFE[1:])
+    await owner.fetch()
+    await spin()
+
+    assert owner.feed.done_upto[ORDERS] == 1
+    assert merchants.versions("oms", "T1") == [1]
+    await owner.stop()
+
+
 async def test_a_wish_to_be_left_alone_is_honoured(
     opened: Opened, published: Published, merchants: Merchants, world: World
 ) -> None:
