@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 from notifier import metrics
 from notifier.errors import Unavailable
 from notifier.kafka.access import Access
+from notifier.kafka.ending import ended
 from notifier.logs import failure, get_logger
 from notifier.record import Record
 
@@ -148,7 +149,7 @@ class Producer:
         try:
             await producer.start()
         except BaseException:
-            await producer.client.close()
+            await ended(producer.stop())
             raise
         return producer
 

@@ -83,6 +83,7 @@ class Library:
         if self.cluster.stop_failure is not None:
             raise self.cluster.stop_failure
         self._sender.sender_task.cancel()
+        await self.client.close()
         self.is_stopped = True
 
     def create_batch(self) -> Batch:
@@ -280,7 +281,7 @@ async def test_without_a_broker_an_append_ends_in_its_own_time_and_leaves_no_con
         async with asyncio.timeout(5):
             why = await outcome_of(producer.append(TOPIC, P, records(b"1")))
         assert why == ("kafka_timeout" if failure is None else "KafkaConnectionError")
-        assert [one.client.is_closed for one in cluster.made] == [True]
+        assert [one.is_stopped for one in cluster.made] == [True]
 
         cluster.may_start.set()
         cluster.start_failure, cluster.outcomes = None, [0]
