@@ -29,6 +29,7 @@ from notifier.listening import address_of, listening
 from notifier.outage import Outages
 from notifier.record import Stored
 from notifier.topics import Topics
+from notifier.views import WrongPolicyError
 from tests.topics import create_topics
 
 PARTITIONS = 2
@@ -322,3 +323,19 @@ async def test_no_line_metric_or_header_tells_what_is_nobodys_business(line: Lin
     events = {one["event"] for one in line.lines()}
     assert {"notification.accepted", "notification.rejected", "order.changed", "evidence.quarantined"} <= events
     assert {"delivery.attempted"} <= events
+
+
+@pytest.mark.parametrize("job", ["orders", "fanout"])
+async def test_a_job_does_not_begin_on_a_redis_that_may_drop_keys(line: Line, job: Job) -> None:
+    """Rule 10: what is absent from a view counts as never seen, so nothing may be absent by itself."""
+    redis = Redis.from_url(line.settings.redis.url)
+    await redis.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        async with asyncio.timeout(WITHIN_S), partition_loop(job, line.settings, Outages()) as loop:
+            with pytest.raises(ExceptionGroup) as refused:
+                await loop.run(Stop())
+    finally:
+        await redis.config_set("maxmemory-policy", "noeviction")
+        await redis.aclose()
+
+    assert refused.value.subgroup(WrongPolicyError) is not None
