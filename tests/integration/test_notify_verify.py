@@ -135,6 +135,18 @@ async def test_anything_else_is_no_answer(answer: bytes, is_silent: bool) -> Non
     assert gateway.requests
 
 
+async def test_nobody_whom_the_gateway_names_is_asked_in_its_place() -> None:
+    """A redirect is no answer, even where it leads to somebody who says yes."""
+    other = Gateway(http(b"true"))
+    async with running(other):
+        gateway = Gateway(http(b"", b"Location: " + other.url.encode(), status=b"302 Found"))
+        async with running(gateway) as verifier:
+            with pytest.raises(Unavailable):
+                await verifier.confirm(gateway.url, PARTNER, "id")
+
+    assert other.requests == []
+
+
 async def test_a_gateway_that_is_not_there_is_no_answer() -> None:
     """Nor is a connection that is refused."""
     gateway = Gateway(b"")
