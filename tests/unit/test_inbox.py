@@ -148,7 +148,8 @@ async def test_beyond_its_bound_it_says_so_at_once() -> None:
         await broker.came.wait()
 
         with pytest.raises(Unavailable) as full:
-            await inbox.append(a_record(1))
+            async with asyncio.timeout(5):
+                await inbox.append(a_record(1))
 
         assert full.value.why == "kafka_full"
         broker.may_acknowledge.set()

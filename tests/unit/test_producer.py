@@ -302,7 +302,8 @@ async def test_a_producer_that_does_not_end_holds_nobody_up(
         await outcome_of(producer.append(TOPIC, P, records(b"1")))
 
     (made,) = cluster.made
-    await asyncio.wait({made._sender.sender_task})
+    await asyncio.wait({made._sender.sender_task}, timeout=WITHIN_S)
+    assert made._sender.sender_task.cancelled()
     assert made.client.is_closed
 
 
