@@ -116,7 +116,7 @@ async def test_a_failure_is_told_to_all_who_waited_for_that_batch_and_to_nobody_
 async def test_an_append_gives_up_in_its_own_time_and_is_not_sent_after_that() -> None:
     """The one that is out may land later; the one behind it was answered with 503 and is not sent any more."""
     broker = Broker()
-    async with an_inbox(broker, timeout_s=TIMEOUT_S) as inbox:
+    async with asyncio.timeout(5), an_inbox(broker, timeout_s=TIMEOUT_S) as inbox:
         outcomes = await asyncio.gather(inbox.append(a_record(0)), inbox.append(a_record(1)), return_exceptions=True)
         late = await asyncio.gather(inbox.append(a_record(2)), return_exceptions=True)
         assert [outcome.why for outcome in (*outcomes, *late) if isinstance(outcome, Unavailable)] == [
