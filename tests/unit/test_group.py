@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -63,6 +64,36 @@ class Library:
         return dict.fromkeys(tps, 0)
 
     end_offsets = beginning_offsets
+
+
+class Admin:
+    """One of aiokafka's admin clients, as far as ours uses it."""
+
+    def __init__(self, **_: Any) -> None:
+        self.committed: dict[TopicPartition, OffsetAndMetadata] = {}
+        self.failure: Exception | None = None
+        self.is_open = True
+
+    async def start(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    async def close(self) -> None:
+        self.is_open = False
+
+    async def list_consumer_group_offsets(
+        self, _: str, partitions: list[TopicPartition]
+    ) -> dict[TopicPartition, OffsetAndMetadata]:
+        return {tp: self.committed[tp] for tp in partitions if tp in self.committed}
+
+
+@pytest.fixture
+def admins(monkeypatch: pytest.MonkeyPatch) -> list[Admin]:
+    """Two admin clients, of which the first is handed out first; more are not needed."""
+    made = [Admin(), Admin()]
+    handed_out = iter(made)
+    monkeypatch.setattr(group_module, "AIOKafkaAdminClient", lambda **_: next(handed_out))
+    return made
 
 
 Made = Callable[..., tuple[Group, Library]]
@@ -187,3 +218,45 @@ async def test_a_broker_that_does_not_answer_is_unavailable(made: Made) -> None:
         await group.start()
     with pytest.raises(Unavailable):
         await group.commit({SOURCE: Commit(7, "")})
+
+
+@pytest.mark.parametrize(
+    ("found", "commit"),
+    [
+        (OffsetAndMetadata(7, "known"), Commit(7, "known")),
+        (OffsetAndMetadata(7, None), Commit(7, "")),
+        (OffsetAndMetadata(-1, ""), None),  # there is none, or Kafka forgot it
+    ],
+)
+async def test_the_last_commit_is_read_with_what_its_committer_knew(
+    made: Made, admins: list[Admin], found: OffsetAndMetadata, commit: Commit | None
+) -> None:
+    """Rule 4: the commit carries the known end."""
+    group, _ = made()
+    admins[0].committed[TP] = found
+
+    assert await group.committed(SOURCE) == commit
+
+
+async def test_a_coordinator_that_has_not_loaded_is_no_group_without_commits(made: Made, admins: list[Admin]) -> None:
+    """Taken for that, everything would be read again."""
+    group, _ = made()
+
+    with pytest.raises(Unavailable):
+        await group.committed(SOURCE)
+    assert admins[0].is_open, "it is asked again"
+
+
+async def test_leaving_closes_all_that_was_opened(made: Made, admins: list[Admin]) -> None:
+    """Of many partitions that ask at once, and of a try that failed, nothing stays open."""
+    group, consumer = made()
+    admins[0].failure = KafkaConnectionError()
+    admins[1].committed[TP] = OffsetAndMetadata(7, "")
+    with pytest.raises(Unavailable):
+        await group.committed(SOURCE)
+    await asyncio.gather(*(group.committed(SOURCE) for _ in range(3)))
+
+    await group.stop()
+
+    assert consumer.calls == ["stop"]
+    assert [admin.is_open for admin in admins] == [False, False]
