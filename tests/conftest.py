@@ -5,13 +5,26 @@ Kafka and Redis are real, one of each for the whole session, started when the fi
 works under names of its own: `topic_prefix` and `key_prefix`.
 """
 
+import logging
 import secrets
 import sys
 from collections.abc import Generator, Iterator
 
 import pytest
 
+from notifier import logs
 from notifier.local import Services, last_words, running
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """A test that says where log lines go says it for itself; else the next one would look for its own in the wrong place."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    render, write, rank = logs._current.render, logs._current.write, logs._current.rank
+    yield
+    logs._current.render, logs._current.write, logs._current.rank = render, write, rank
+    root.handlers, root.level = handlers, level
 
 
 @pytest.fixture(scope="session")
