@@ -28,7 +28,6 @@ def test_what_it_writes_are_settings_that_work(settings: Settings) -> None:
     assert channel.sign_types == ("RSA2",)
     assert endpoint.name == "shop-oms"
     assert endpoint.url == "http://127.0.0.1:9000/"
-    assert endpoint.allow_http
     assert [str(network) for network in settings.delivery.allow_networks] == ["127.0.0.0/8"]
     assert settings.log.format == "console", "whoever begins, reads"
 
