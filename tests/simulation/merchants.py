@@ -38,7 +38,6 @@ def _endpoint(name: str, *, channels: tuple[str, ...], events: tuple[str, ...]) 
         secrets=(SECRET,),
         timeout_s=5.0,
         concurrency=4,
-        allow_http=False,
         headers={},
         ca_file=None,
     )

@@ -87,8 +87,8 @@ class SeededLogs(FakeLogs):
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """The log's bounds; now and then an end that was."""
         start, end = await super().bounds(topic, partition)
-        if not self._world.network.is_calm and self._random.random() < 0.01:
-            end = max(start, end - self._random.randint(1, 3))
+        if not self._world.network.is_calm and self._random.random() < 0.05:
+            end = max(start, end - self._random.randint(1, 8))
         return start, end
 
 
