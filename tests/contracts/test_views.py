@@ -1,5 +1,6 @@
 """What a view store must do: the fake and Redis alike."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -164,6 +165,39 @@ async def test_a_redis_that_is_not_there_is_unavailable() -> None:
         await views.read(TOPIC, P, [b"k"])
 
     await views.close()
+
+
+async def test_a_redis_that_hangs_up_is_asked_once() -> None:
+    """Our own loop tries again and says so; its client's hidden repetitions would only hide how long Redis was away."""
+    connections = 0
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        views = RedisViews(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", key_prefix="t")
+        with pytest.raises(Unavailable, match="redis"):
+            await views.read(TOPIC, P, [b"k"])
+        await views.close()
+
+    assert connections == 1
+
+
+async def test_a_redis_that_says_nothing_is_unavailable_in_time() -> None:
+    """Its client would wait for ever."""
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with asyncio.timeout(5), await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+        views = RedisViews(url, key_prefix="t", timeout_s=0.1)
+        with pytest.raises(Unavailable, match="redis"):
+            await views.read(TOPIC, P, [b"k"])
+        await views.close()
 
 
 async def test_a_redis_that_may_drop_keys_is_refused(redis_url: str) -> None:
