@@ -85,7 +85,6 @@ def endpoint(name: str, **more: Any) -> Endpoint:
         "secrets": (SECRET,),
         "timeout_s": 5.0,
         "concurrency": 8,
-        "allow_http": False,
         "headers": {},
         "ca_file": None,
     }

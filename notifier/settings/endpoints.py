@@ -56,7 +56,6 @@ class Endpoint:
     secrets: tuple[Secret, ...] = field(repr=False)
     timeout_s: float
     concurrency: int
-    allow_http: bool
     headers: Mapping[str, str] = field(repr=False)
     ca_file: Path | None
 
@@ -166,7 +165,6 @@ class EndpointSettings(Table):
             secrets=self.signing_secrets(),
             timeout_s=self.timeout_s if self.timeout_s is not None else timeout_s,
             concurrency=self.concurrency if self.concurrency is not None else concurrency,
-            allow_http=self.allow_http,
             headers=self.headers,
             ca_file=self.ca_file,
         )
