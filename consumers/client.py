@@ -287,7 +287,10 @@ def _system_lookup(threads: ThreadPoolExecutor) -> Lookup:
 
     def ask(host: str) -> list[Address]:
         # AI_ADDRCONFIG: no addresses of a family that this machine does not speak.
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        except ValueError as error:  # UnicodeError among them: an empty label, one of more than 63 characters
+            raise socket.gaierror(socket.EAI_NONAME, "no name that could be looked up") from error
         return [_address(sockaddr) for *_, sockaddr in found]
 
     async def lookup(host: str) -> Sequence[Address]:

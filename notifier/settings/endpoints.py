@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, field_validator, model_validator
+from yarl import URL
 
 from notifier.addresses import Network, is_allowed, literal
 from notifier.settings.types import Count, FromJson, Name, Seconds, Table, read_file, read_secret
@@ -42,6 +43,7 @@ _OUR_HEADERS = frozenset(
     "proxy-connection te trailer transfer-encoding upgrade user-agent".split()
 )
 SECRETS_MAX = 3
+_HOST_MAX, _LABEL_MAX = 253, 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +188,28 @@ def split_url(text: str) -> SplitResult:
         raise ValueError("must be a URL such as https://oms.example.com/hooks") from None
     if not url.hostname or not port_is_fine:
         raise ValueError("must be a URL such as https://oms.example.com/hooks")
+    if not _can_be_asked_for(text):
+        raise ValueError(
+            "must name a host that DNS could know: labels of 1 to 63 characters with dots between them, at most 253 in all"
+        )
     if "@" in url.netloc:
         raise ValueError("must hold no user name or password; a header can carry them (headers = {authorization = …})")
     if "#" in text:
         raise ValueError("must hold no fragment (#…): it would never be sent")
     return url
+
+
+def _can_be_asked_for(url: str) -> bool:
+    """
+    Whether a URL's host is an address or has the shape of a name (RFC 1035, 2.3.4; RFC 5891, 4.2.4): asked for another one, the
+    system's resolver would not say no, it would fail. Read as the HTTP client reads it, since it is in ASCII that lengths count.
+    """
+    try:
+        host = URL(url).raw_host or ""
+    except ValueError:
+        return False
+    name = host.removesuffix(".")
+    return ":" in host or (len(name) <= _HOST_MAX and all(0 < len(label) <= _LABEL_MAX for label in name.split(".")))
 
 
 def judge_url(text: str, *, allow_http: bool, allow_networks: Sequence[Network]) -> None:

@@ -555,6 +555,15 @@ async def test_a_name_without_an_address_is_a_dns_failure() -> None:
     assert (answer.status_code, answer.error) == (None, Fault.DNS)
 
 
+@pytest.mark.parametrize("host", ["a..b.test", ".a.test", "a" * 64 + ".test"])
+async def test_what_the_systems_resolver_cannot_even_be_asked_for_is_a_dns_failure(host: str) -> None:
+    """Python's getaddrinfo answers these with a UnicodeError, which once left `post` and ended the whole fan-out."""
+    async with client() as ours:
+        answer = await ours.post(f"http://{host}/", HEADERS, BODY, timeout_s=5)
+
+    assert (answer.status_code, answer.error) == (None, Fault.DNS)
+
+
 async def test_the_deadline_covers_the_lookup() -> None:
     async def hangs(_: str) -> Sequence[Address]:
         await asyncio.Event().wait()

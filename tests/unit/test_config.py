@@ -557,6 +557,38 @@ def test_a_url_that_the_policy_forbids_is_a_fault(folder: Folder, url: str) -> N
 
 
 @pytest.mark.parametrize(
+    "host",
+    [
+        pytest.param("a..b.com", id="an empty label"),
+        pytest.param(".a.com", id="an empty label before all"),
+        pytest.param(".", id="nothing but a dot"),
+        pytest.param("a" * 64 + ".com", id="a label of 64"),
+        pytest.param("é" * 60 + ".com", id="a label of more than 63 once it is ASCII"),
+        pytest.param("a。。b.com", id="an empty label between full-width dots"),
+        pytest.param(".".join(["a" * 49] * 5) + ".comm", id="254 in all"),
+    ],
+)
+def test_a_host_that_no_resolver_could_be_asked_for_is_a_fault(folder: Folder, host: str) -> None:
+    """Found at the start, not at the first delivery; the same for a gateway, which is asked before anything is believed."""
+    words = (
+        "must name a host that DNS could know: labels of 1 to 63 characters with dots between them, at most 253 in all."
+    )
+
+    (of_endpoint,) = folder.faults(channel() + endpoint(url=f"https://{host}/"))
+    (of_gateway,) = folder.faults(channel(gateway_url=f"https://{host}/"))
+
+    assert of_endpoint == f'notifier.toml, endpoints[0] "shop-oms" → url: {words}'
+    assert of_gateway == f'notifier.toml, channels[0] "shop-hkd" → gateway_url: {words}'
+
+
+@pytest.mark.parametrize("host", ["a.com.", "a" * 63 + ".com", ".".join(["a" * 49] * 5) + ".com", "bücher.example"])
+def test_a_host_of_the_greatest_length_is_no_fault(folder: Folder, host: str) -> None:
+    url = f"https://{host}/"
+
+    assert folder.load(channel() + endpoint(url=url)).endpoints[0].url == url
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "http://127.0.0.1:9000/",
