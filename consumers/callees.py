@@ -39,12 +39,14 @@ class Callee:
     def room(self) -> int:
         """How many more attempts may begin now: while the endpoint is suspended, one probe when its time has come."""
         if self.is_suspended:
-            return int(self._in_flight == 0 and self.probe_in_s == 0.0)
+            return int(self.probe_in_s == 0.0)
         return max(self.endpoint.concurrency - self._in_flight, 0)
 
     @property
     def probe_in_s(self) -> float:
-        """When a suspended endpoint may be probed again."""
+        """When a suspended endpoint may be probed again; while a probe is under way, not before that must have ended."""
+        if self._probing.locked():
+            return self.endpoint.timeout_s
         return max(self._probe_at - asyncio.get_running_loop().time(), 0.0)
 
     @asynccontextmanager
@@ -57,7 +59,7 @@ class Callee:
                     yield True
                 finally:
                     self._in_flight -= 1
-            elif self._probing.locked() or self.probe_in_s > 0.0:
+            elif self.probe_in_s > 0.0:
                 yield False
             else:
                 async with self._probing:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,7 +23,7 @@ from consumers.backoff import retry_after_s, retry_in_s
 from consumers.callees import Callee
 from consumers.client import Answer
 from consumers.notes import DELIVERIES_AWAY_TOO_LONG, note, read_note
-from consumers.partition import Batch, Feed, FeedClosed
+from consumers.partition import Feed, FeedClosed
 from consumers.recorder import Recorder
 from consumers.view import Merging, RecreatedTopicError, View, record_in
 from notifier import events, metrics, webhooks
@@ -51,6 +51,7 @@ EVENTS_IN_MEMORY_MAX = 1_000
 """Deliveries of one partition that are held in memory at once; what is beyond stays in the log."""
 
 IDLE_S = 5.0
+NO_ROOM_S = 0.25
 FINISH_S = 1.5
 """How long attempts in flight may end when the partition is taken away; those cut off are repeated by the next owner."""
 
@@ -123,6 +124,10 @@ class _ActiveLane:
     since: datetime
     attempt: int = 0
     is_calling: bool = False
+    is_engaged: bool = False
+    """From the call until what came of it is recorded."""
+    next_attempt_at: datetime | None = None
+    """When what durably waits in it is due; it has to be remembered when the lane is served no more."""
     is_parked: bool = False
 
 
@@ -130,19 +135,21 @@ class _ActiveLane:
 class _Watermark:
     """Which events are done: what may be committed is the first that is not."""
 
-    pending: OrderedDict[int, int] = field(default_factory=OrderedDict)
+    pending: OrderedDict[int, tuple[int, int]] = field(default_factory=OrderedDict)
+    """By offset: how many deliveries it waits for, and when it was appended (Unix milliseconds)."""
     next_offset: int = 0
 
-    def add(self, offset: int, deliveries: int) -> None:
+    def add(self, offset: int, deliveries: int, appended_at_ms: int) -> None:
         """An event was seen, with so many deliveries that it waits for."""
         self.next_offset = offset + 1
         if deliveries:
-            self.pending[offset] = deliveries
+            self.pending[offset] = deliveries, appended_at_ms
 
     def done(self, offset: int) -> bool:
         """One delivery of an event is settled or recorded as waiting; whether that moves the mark."""
-        if self.pending[offset] > 1:
-            self.pending[offset] -= 1
+        deliveries, appended_at_ms = self.pending[offset]
+        if deliveries > 1:
+            self.pending[offset] = deliveries - 1, appended_at_ms
             return False
         is_first = offset == next(iter(self.pending))
         del self.pending[offset]
@@ -152,6 +159,11 @@ class _Watermark:
     def upto(self) -> int:
         """Everything below is done."""
         return next(iter(self.pending), self.next_offset)
+
+    @property
+    def oldest_at_ms(self) -> int | None:
+        """When the first event that is not done was appended."""
+        return next((appended_at_ms for _, appended_at_ms in self.pending.values()), None)
 
 
 class FanoutPartition:
@@ -172,6 +184,7 @@ class FanoutPartition:
         self._feed: Feed | None = None
         self._watermark = _Watermark()
         self._in_memory = 0
+        self._is_finishing = False
         self._tasks = asyncio.TaskGroup()
         self.waiting = 0
 
@@ -179,6 +192,11 @@ class FanoutPartition:
     def in_flight(self) -> int:
         """Deliveries held in memory."""
         return self._in_memory
+
+    @property
+    def oldest_at_ms(self) -> int | None:
+        """When the oldest event that is not done was appended."""
+        return self._watermark.oldest_at_ms
 
     async def run(self, feed: Feed) -> None:
         """Tell until the partition is taken away."""
@@ -239,10 +257,9 @@ class FanoutPartition:
         for name in self._job.callees:
             first = await store.due(topic, self._partition, name, until_ms=None, limit=1)
             if first:
-                self._next_due_ms[name] = first[0][1]
+                self._remember_due(name, first[0][1])
                 waiting += await store.waiting(topic, self._partition, name)
         self.waiting = waiting
-        self._has_changed.set()
 
     async def _look(self, feed: Feed) -> None:
         """Every minute: look (rule 7), then commit again."""
@@ -269,14 +286,18 @@ class FanoutPartition:
     async def _take_in(self, feed: Feed) -> None:
         while True:
             batch = await feed.take(IDLE_S)
-            if batch is not None and batch.topic == self._job.topics.orders:
-                await self._job.outages.ride_out(partial(self._spread, batch))
-            elif batch is not None:
+            if batch is None:
+                continue
+            if batch.topic != self._job.topics.orders:
                 # nothing commands fan-out yet; the topic is read from the start so that the group never changes its subscription
                 feed.done(batch.topic, batch.records[-1].offset + 1, self._note())
-            while self._in_memory >= EVENTS_IN_MEMORY_MAX:
-                self._has_changed.clear()
-                await self._until_changed_or_closed(feed)
+                continue
+            at_once = max(EVENTS_IN_MEMORY_MAX // max(len(self._job.callees), 1) // 2, 1)
+            for first in range(0, len(batch.records), at_once):
+                await self._job.outages.ride_out(partial(self._spread, batch.records[first : first + at_once]))
+                while self._in_memory >= EVENTS_IN_MEMORY_MAX:
+                    self._has_changed.clear()
+                    await self._until_changed_or_closed(feed)
 
     async def _until_changed_or_closed(self, feed: Feed) -> None:
         closed = self._tasks.create_task(feed.closed())
@@ -289,18 +310,18 @@ class FanoutPartition:
             closed.cancel()
             changed.cancel()
 
-    async def _spread(self, batch: Batch) -> None:
+    async def _spread(self, records: Sequence[Stored]) -> None:
         """Give each event to the lanes that want it."""
         wanted = [
             (stored, telling, callee, lane_key(name, telling.channel, telling.order))
-            for stored in batch.records
+            for stored in records
             if (telling := self._telling_of(stored)) is not None
             for name, callee in self._job.callees.items()
             if callee.endpoint.wants(telling.channel, telling.type, telling.flags_added)
         ]
         snapshot = await self._view.read(key for *_, key in wanted)
         known = {key: from_record(record).lane for key, record in snapshot.known.items()}
-        counts: dict[int, int] = dict.fromkeys((stored.offset for stored in batch.records), 0)
+        counts: dict[int, int] = dict.fromkeys((stored.offset for stored in records), 0)
         fresh = []
         for stored, telling, callee, key in wanted:
             if known.get(key, Lane()).knows(telling.version) or self._is_held(key, telling.version):
@@ -308,8 +329,8 @@ class FanoutPartition:
             counts[stored.offset] += 1
             fresh.append((stored, telling, callee, key))
         # nothing above awaits after the view was read, so an event is counted exactly once
-        for offset, deliveries in counts.items():
-            self._watermark.add(offset, deliveries)
+        for stored in records:
+            self._watermark.add(stored.offset, counts[stored.offset], stored.appended_at_ms)
         self._count_done()
         for stored, telling, callee, key in fresh:
             todo = _Todo(Ref(telling.version, stored.offset), telling, stored.offset, asyncio.get_running_loop().time())
@@ -348,7 +369,7 @@ class FanoutPartition:
         self._going_behind[lane.key] -= 1
         if not self._going_behind[lane.key]:
             del self._going_behind[lane.key]
-        self._due_at(lane.key, now)
+        self._forget(lane)
 
     def _is_busy(self, key: bytes) -> bool:
         """Is a lane being served, or something of it on its way into the log? Then what is durable is not all there is of it."""
@@ -359,7 +380,7 @@ class FanoutPartition:
     async def _serve(self, lane: _ActiveLane) -> None:
         """Tell a lane's events in order, until one fails or none is left."""
         try:
-            while lane.todo and not lane.is_parked:
+            while lane.todo and not lane.is_parked and not self._is_finishing:
                 todo = lane.todo[0]
                 if todo.telling is None:
                     todo.telling = await self._job.outages.ride_out(partial(self._body, lane, todo.ref))
@@ -373,12 +394,13 @@ class FanoutPartition:
                         lane.is_parked = True
                         await self._write_down(lane, self._job.clock.now() + timedelta(seconds=lane.callee.probe_in_s))
                         return
-                    lane.is_calling = True
+                    lane.is_calling = lane.is_engaged = True
                     lane.attempt += 1
                     answer = await self._call(lane.callee, todo.telling)
                     lane.is_calling = False
                 if not await self._judge(lane, todo, answer):
                     return
+                lane.is_engaged = False
         finally:
             self._forget(lane)
 
@@ -425,6 +447,7 @@ class FanoutPartition:
             return self._record(lane, todo, outcome, answer, after)
 
         durable = await self._recorder.record(lane.key, step)
+        lane.next_attempt_at = durable.next_attempt_at
         self._say(lane, todo, outcome, answer)
         self._follow(lane, durable)
         lane.attempt = 0
@@ -455,7 +478,7 @@ class FanoutPartition:
             return self._record(lane, todos[0], outcome, answer, after) if after != before else None
 
         if todos:
-            await self._recorder.record(lane.key, step)
+            lane.next_attempt_at = (await self._recorder.record(lane.key, step)).next_attempt_at
         for todo in todos:
             self._release(todo)
 
@@ -502,6 +525,8 @@ class FanoutPartition:
     def _forget(self, lane: _ActiveLane) -> None:
         if self._lanes.get(lane.key) is lane:
             del self._lanes[lane.key]
+        if lane.next_attempt_at is not None:
+            self._due_at(lane.key, lane.next_attempt_at)
         self._has_changed.set()
 
     def _say(
@@ -562,7 +587,10 @@ class FanoutPartition:
             self._due_at(key, after.next_attempt_at)
 
     def _due_at(self, key: bytes, at: datetime) -> None:
-        name, due_ms = key.split(b"/", 1)[0].decode(), round(at.timestamp() * 1000)
+        self._remember_due(key.split(b"/", 1)[0].decode(), round(at.timestamp() * 1000))
+
+    def _remember_due(self, name: str, due_ms: int) -> None:
+        """Something of an endpoint is due then. Only ever earlier: what was said while Redis was being asked must not be lost."""
         self._next_due_ms[name] = min(due_ms, self._next_due_ms.get(name, due_ms))
         self._has_changed.set()
 
@@ -571,9 +599,12 @@ class FanoutPartition:
         while True:
             await asyncio.sleep(PARK_AFTER_S / 4)
             late = asyncio.get_running_loop().time() - PARK_AFTER_S
-            for lane in list(self._lanes.values()):
-                if any(todo.counts is not None and todo.arrived_at <= late for todo in lane.todo):
-                    await self._park_one(lane)
+            slow = [
+                lane
+                for lane in self._lanes.values()
+                if any(todo.counts is not None and todo.arrived_at <= late for todo in lane.todo)
+            ]
+            await asyncio.gather(*(self._park_one(lane) for lane in slow))
 
     async def _park_one(self, lane: _ActiveLane) -> None:
         now = self._job.clock.now()
@@ -584,22 +615,26 @@ class FanoutPartition:
             lane.is_parked = True
             await self._write_down(lane, now)
             self._forget(lane)
-            self._due_at(lane.key, now)
 
     async def _serve_due(self) -> None:
         """Take up the lanes whose time has come, as far as their endpoints have room."""
         while True:
             now_ms = self._job.clock.now_ms()
-            for name, callee in self._job.callees.items():
-                if self._room(callee) and self._next_due_ms.get(name, now_ms + 1) <= now_ms:
-                    await self._job.outages.ride_out(partial(self._take_up, name, callee))
-            soonest = min(
-                (self._next_due_ms[name] for name in self._job.callees if name in self._next_due_ms), default=None
-            )
+            wait_s = IDLE_S
             self._has_changed.clear()
-            wait_s = IDLE_S if soonest is None else min(max((soonest - self._job.clock.now_ms()) / 1000, 0.02), IDLE_S)
+            for name, due_ms in list(self._next_due_ms.items()):
+                callee = self._job.callees.get(name)
+                if callee is None:
+                    continue  # it left the settings: what waits stays
+                if due_ms > now_ms:
+                    wait_s = min(wait_s, (due_ms - now_ms) / 1000)
+                elif self._room(callee):
+                    await self._job.outages.ride_out(partial(self._take_up, name, callee))
+                else:
+                    # its slots may come free in another partition, which tells us nothing
+                    wait_s = min(wait_s, max(callee.probe_in_s if callee.is_suspended else 0.0, NO_ROOM_S))
             try:
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(max(wait_s, 0.001)):
                     await self._has_changed.wait()
             except TimeoutError:
                 continue
@@ -613,6 +648,7 @@ class FanoutPartition:
         store, topic = self._job.store, self._job.topics.deliveries
         now_ms = self._job.clock.now_ms()
         room = self._room(callee)
+        self._next_due_ms.pop(name, None)  # before the wait: what becomes due meanwhile is remembered again
         due = await store.due(
             topic, self._partition, name, until_ms=None, limit=room + len(self._lanes) + len(self._going_behind) + 1
         )
@@ -620,17 +656,15 @@ class FanoutPartition:
         ready = [key for key, at_ms in idle if at_ms <= now_ms][:room]
         later = [at_ms for key, at_ms in idle if key not in ready]
         if later:
-            self._next_due_ms[name] = min(later)
-        else:
-            self._next_due_ms.pop(name, None)
-        if not ready:
+            self._remember_due(name, min(later))
+        if not ready or self._is_finishing:
             return
         snapshot = await self._view.read(ready)
         now = self._job.clock.now()
         for key in ready:
             record = snapshot.known.get(key)
             delivery = from_record(record) if record else None
-            if delivery is None or not delivery.lane.waiting or self._is_busy(key):
+            if delivery is None or not delivery.lane.waiting or self._is_busy(key) or self._is_finishing:
                 continue
             lane = _ActiveLane(
                 key,
@@ -645,12 +679,13 @@ class FanoutPartition:
             self._tasks.create_task(self._serve(lane))
 
     async def _finish(self) -> None:
-        """Let attempts in flight end, for a moment; begin none."""
+        """Let attempts in flight end and be recorded, for a moment; begin none."""
+        self._is_finishing = True
         for lane in self._lanes.values():
-            if not lane.is_calling:
+            if not lane.is_engaged:
                 lane.is_parked = True
         deadline = asyncio.get_running_loop().time() + FINISH_S
-        while any(lane.is_calling for lane in self._lanes.values()):
+        while any(lane.is_engaged for lane in self._lanes.values()):
             self._has_changed.clear()
             try:
                 async with asyncio.timeout_at(deadline):

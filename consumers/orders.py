@@ -73,6 +73,7 @@ class OrdersPartition:
     """One partition of the inbox, folded."""
 
     waiting = 0
+    oldest_at_ms = None
 
     def __init__(self, job: OrdersJob, partition: int) -> None:
         self._job = job

@@ -65,6 +65,11 @@ class Work(Protocol):
         """What is being worked on beside the feed's batches."""
         ...
 
+    @property
+    def oldest_at_ms(self) -> int | None:
+        """When the oldest of what is worked on beside the feed's batches was appended."""
+        ...
+
 
 class Member(Protocol):
     """What a feed needs of its group's member."""
@@ -91,7 +96,7 @@ class Feed:
         self._topics: set[str] = set()
         self.uncommitted: dict[Source, Commit] = {}
         self.done_upto: dict[Source, int] = {}
-        self.oldest_at_ms: int | None = None
+        self._taken_at_ms: int | None = None
 
     async def committed(self, topic: str) -> Commit | None:
         """What was last committed of a topic's partition."""
@@ -113,6 +118,7 @@ class Feed:
         Raises:
             FeedClosed: there will be no more.
         """
+        self._taken_at_ms = None
         if not self._batches and not self._closed.is_set():
             self._waiter = asyncio.get_running_loop().create_future()
             try:
@@ -125,6 +131,7 @@ class Feed:
         if self._closed.is_set():
             raise FeedClosed
         batch = self._batches.popleft()
+        self._taken_at_ms = batch.records[0].appended_at_ms
         self._is_room.set()
         return batch
 
@@ -133,8 +140,6 @@ class Feed:
         source = Source(topic, self.partition)
         self.uncommitted[source] = Commit(upto, metadata)
         self.done_upto[source] = upto
-        if not self._batches:
-            self.oldest_at_ms = None
 
     async def closed(self) -> None:
         """Return when the partition is not ours any more."""
@@ -150,6 +155,13 @@ class Feed:
         return [Source(topic, self.partition) for topic in self._topics]
 
     @property
+    def oldest_at_ms(self) -> int | None:
+        """When the oldest record that is worked on or waits here was appended."""
+        if self._taken_at_ms is not None:
+            return self._taken_at_ms
+        return self._batches[0].records[0].appended_at_ms if self._batches else None
+
+    @property
     def records_waiting(self) -> int:
         """Records that were fetched and not yet taken."""
         return sum(len(batch.records) for batch in self._batches)
@@ -157,8 +169,6 @@ class Feed:
     def put(self, batch: Batch) -> None:
         """Hand a batch over."""
         self._batches.append(batch)
-        if self.oldest_at_ms is None:
-            self.oldest_at_ms = batch.records[0].appended_at_ms
         self._wake()
 
     def close(self) -> None:
@@ -237,6 +247,7 @@ class PartitionLoop:
                     helpers.append(tasks.create_task(self._commit_regularly()))
                     helpers.append(tasks.create_task(self._ping_regularly(self._group)))
                     await self._poll(self._group, stopped)
+                    self._is_leaving = True
                     await self._hand_back()
             finally:
                 self._is_leaving = True
@@ -336,6 +347,7 @@ class PartitionLoop:
         while True:
             await asyncio.sleep(PING_EVERY_S)
             await self._outages.ride_out(group.ping)
+            self._outages.end("kafka")  # whoever noticed that it was away
 
     async def _report_regularly(self) -> None:
         """`job.progress`: its silence is the alarm, so it comes whatever the job does."""
@@ -349,9 +361,10 @@ class PartitionLoop:
             for source, done in feed.done_upto.items():
                 end = self._group.end_of(source) if self._group else None
                 lag += max((end or 0) - done, 0)
-        oldest = min(
-            (feed.oldest_at_ms for feed in self._feeds.values() if feed.oldest_at_ms is not None), default=None
-        )
+        ages = [feed.oldest_at_ms for feed in self._feeds.values()] + [
+            work.oldest_at_ms for work in self._works.values()
+        ]
+        oldest = min((at_ms for at_ms in ages if at_ms is not None), default=None)
         oldest_age_s = 0.0 if oldest is None else round(max(self._clock.now_ms() - oldest, 0) / 1000, 1)
         in_flight = sum(feed.records_waiting for feed in self._feeds.values()) + sum(
             work.in_flight for work in self._works.values()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import NamedTuple
 
 import msgspec
@@ -162,36 +163,39 @@ class View:
         began, count, upto = time.monotonic(), 0, self.known_end
         held: dict[bytes, tuple[Record, int]] = {}  # read, and not in the view yet
         behind: dict[bytes, Record] = {}  # the newest that was read of each key of which an older record lies last
-        async for chunk in self._reader.read(self.topic, self.partition, position or 0, upto):
-            keys = list(dict.fromkeys(stored.record.key for stored in chunk.records))
-            before = await self._store.read(self.topic, self.partition, keys)
-            if before.position != position:
-                return  # somebody else moved it meanwhile: read again from there
-            # a pointer that dangles here is of a record that a later one in this log has superseded
-            merged = await self._records(keys, before.entries, is_strict=False) or {}
-            offsets = {key: entry.offset for key, entry in zip(keys, before.entries, strict=True) if entry is not None}
-            for key in held.keys() & set(keys):
-                merged[key], offsets[key] = held[key]
-            last: dict[bytes, Record] = {}
-            for stored in chunk.records:
-                key = stored.record.key
-                last[key] = stored.record
-                merged[key] = self._merging.merge(merged.get(key), stored.record)
-                if merged[key] == stored.record or key not in offsets:
-                    # a repetition moves it on too: of equal records compaction keeps the last
-                    offsets[key] = stored.offset
-            for key, record in last.items():
-                held[key] = merged[key], offsets[key]
-                behind.pop(key, None)
-                if merged[key] != record:
-                    behind[key] = merged[key]
-            count += len(chunk.records)
-            if behind and chunk.next_offset < upto and len(held) < HELD_MAX:
-                continue  # a newer one may lie ahead; what is known so far would be appended behind it, as an older one again
-            await self._heal(list(behind.values()))
-            if not await self._move(position, chunk.next_offset, held):
-                return
-            position, held, behind = chunk.next_offset, {}, {}
+        async with aclosing(self._reader.read(self.topic, self.partition, position or 0, upto)) as chunks:
+            async for chunk in chunks:
+                keys = list(dict.fromkeys(stored.record.key for stored in chunk.records))
+                before = await self._store.read(self.topic, self.partition, keys)
+                if before.position != position:
+                    return  # somebody else moved it meanwhile: read again from there
+                # a pointer that dangles here is of a record that a later one in this log has superseded
+                merged = await self._records(keys, before.entries, is_strict=False) or {}
+                offsets = {
+                    key: entry.offset for key, entry in zip(keys, before.entries, strict=True) if entry is not None
+                }
+                for key in held.keys() & set(keys):
+                    merged[key], offsets[key] = held[key]
+                last: dict[bytes, Record] = {}
+                for stored in chunk.records:
+                    key = stored.record.key
+                    last[key] = stored.record
+                    merged[key] = self._merging.merge(merged.get(key), stored.record)
+                    if merged[key] == stored.record or key not in offsets:
+                        # a repetition moves it on too: of equal records compaction keeps the last
+                        offsets[key] = stored.offset
+                for key, record in last.items():
+                    held[key] = merged[key], offsets[key]
+                    behind.pop(key, None)
+                    if merged[key] != record:
+                        behind[key] = merged[key]
+                count += len(chunk.records)
+                if behind and chunk.next_offset < upto and len(held) < HELD_MAX:
+                    continue  # a newer one may lie ahead; what is known so far would be appended behind it, as an older one again
+                await self._heal(list(behind.values()))
+                if not await self._move(position, chunk.next_offset, held):
+                    return
+                position, held, behind = chunk.next_offset, {}, {}
         if count:
             metrics.VIEWS_REPAIRED.of(self.topic).inc()
             log.warning(

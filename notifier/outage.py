@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -31,6 +32,7 @@ class Outages:
     def __init__(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._sleep = sleep
         self._began: dict[str, float] = {}
+        self._waiting: Counter[str] = Counter()
         self._lasting: set[str] = set()
 
     @property
@@ -42,18 +44,28 @@ class Outages:
         """Do the work; while something it needs is unavailable, wait and do it again from its beginning."""
         wait_s = RETRY_FIRST_S
         met: set[str] = set()
-        while True:
-            try:
-                result = await work()
-            except Unavailable as error:
-                met.add(error.what)
-                self.begin(error)
-                await self._sleep(wait_s)
-                wait_s = min(wait_s * 2, RETRY_MAX_S)
-                continue
+        try:
+            while True:
+                try:
+                    result = await work()
+                except Unavailable as error:
+                    if error.what not in met:
+                        met.add(error.what)
+                        self._waiting[error.what] += 1
+                    self.begin(error)
+                    await self._sleep(wait_s)
+                    wait_s = min(wait_s * 2, RETRY_MAX_S)
+                    continue
+                for what in met:
+                    self.end(what)
+                return result
+        finally:
             for what in met:
-                self.end(what)
-            return result
+                self._waiting[what] -= 1
+                if not self._waiting[what]:
+                    # whoever waited for it was cancelled: nobody is left who would notice its end
+                    self._began.pop(what, None)
+                    self._lasting.discard(what)
 
     def begin(self, error: Unavailable) -> None:
         """Note that something did not answer."""

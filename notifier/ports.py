@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from notifier.record import Record, Stored
@@ -57,7 +57,7 @@ class LogReader(Protocol):
         """The offset of the first record appended at or after a time (Unix milliseconds); the end if there is none."""
         ...
 
-    def read(self, topic: str, partition: int, start: int, upto: int) -> AsyncIterator[Chunk]:
+    def read(self, topic: str, partition: int, start: int, upto: int) -> AsyncGenerator[Chunk, None]:
         """The records from `start` to at least `upto`; where the log begins later, from its beginning."""
         ...
 

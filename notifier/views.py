@@ -137,7 +137,7 @@ class RedisViews:
         self._rest = self._redis.register_script(_REST)
         self._drop = self._redis.register_script(_DROP)
         self._forget = self._redis.register_script(_FORGET)
-        self._swept = 0
+        self._swept: dict[tuple[str, int], int] = {}
 
     async def close(self) -> None:
         """Close all connections."""
@@ -245,8 +245,9 @@ class RedisViews:
 
     async def drop_below(self, topic: str, partition: int, start: int) -> None:
         """Take out some pointers to what lies below an offset; called again and again, in the end all of them."""
-        numbers = [(self._swept + step) % _SMALL_HASHES for step in range(_SWEPT_AT_ONCE)]
-        self._swept = (self._swept + _SWEPT_AT_ONCE) % _SMALL_HASHES
+        swept = self._swept.get((topic, partition), 0)
+        numbers = [(swept + step) % _SMALL_HASHES for step in range(_SWEPT_AT_ONCE)]
+        self._swept[topic, partition] = (swept + _SWEPT_AT_ONCE) % _SMALL_HASHES
         names = [self._name(topic, partition, f"resting:{number}") for number in numbers]
         async with _answering():
             await self._drop(keys=names, args=[_OFFSET.pack(start)])

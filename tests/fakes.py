@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Literal, Protocol, TypeVar
 
@@ -142,7 +142,7 @@ class FakeLogs:
 
         return await self._network.carry("kafka", find)
 
-    async def read(self, topic: str, partition: int, start: int, upto: int) -> AsyncIterator[Chunk]:
+    async def read(self, topic: str, partition: int, start: int, upto: int) -> AsyncGenerator[Chunk, None]:
         """The records from `start` to at least `upto`, three at a time, so that chunks end anywhere."""
         place, position = (topic, partition), max(start, self.starts[topic, partition])
 

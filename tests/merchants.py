@@ -47,6 +47,8 @@ class Merchants:
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     """By endpoint, or by endpoint/order: no answer before the gate opens."""
     heard: asyncio.Event = field(default_factory=asyncio.Event)
+    most_at_once: int = 0
+    _at_once: int = 0
 
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float, tls: Any = None
@@ -57,9 +59,14 @@ class Merchants:
         self.told.append(Told(endpoint, headers["webhook-id"], body, event["data"]["order"], event["version"]))
         self.heard.set()
         lane = f"{endpoint}/{event['data']['order']}"
-        for name in (endpoint, lane):
-            if name in self.gates:
-                await self.gates[name].wait()
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            for name in (endpoint, lane):
+                if name in self.gates:
+                    await self.gates[name].wait()
+        finally:
+            self._at_once -= 1
         answers = self.answers[lane] or self.answers[endpoint]
         return answers.popleft() if answers else ACCEPTED
 

@@ -131,7 +131,7 @@ class Owner:
         self.world = world
         self.feed = Feed(P, self, asyncio.Event())
         self._topic = topic
-        self._work = work
+        self.work = work
         self._at = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -147,7 +147,7 @@ class Owner:
 
     async def start(self) -> Owner:
         """Own the partition, and open its view."""
-        self._task = asyncio.get_running_loop().create_task(self._work.run(self.feed))
+        self._task = asyncio.get_running_loop().create_task(self.work.run(self.feed))
         task = self._task
         await spin(lambda: bool(self.feed.wanted) or task.done())
         return self

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -61,7 +61,7 @@ class Reader:
             found = (await consumer.offsets_for_times({tp: at_ms}))[tp]
             return int(found.offset) if found is not None else int((await consumer.end_offsets([tp]))[tp])
 
-    async def read(self, topic: str, partition: int, start: int, upto: int) -> AsyncIterator[Chunk]:
+    async def read(self, topic: str, partition: int, start: int, upto: int) -> AsyncGenerator[Chunk, None]:
         """
         The records from `start` to at least `upto`, in chunks. Where the log begins later than `start`, from its beginning.
 
@@ -99,9 +99,10 @@ class Reader:
         start, end = await self.bounds(topic, partition)
         if not start <= offset < end:
             return None
-        async for chunk in self.read(topic, partition, offset, offset + 1):
-            first = chunk.records[0] if chunk.records else None
-            return first if first is not None and first.offset == offset else None
+        async with aclosing(self.read(topic, partition, offset, offset + 1)) as chunks:
+            async for chunk in chunks:
+                first = chunk.records[0] if chunk.records else None
+                return first if first is not None and first.offset == offset else None
         return None
 
     @asynccontextmanager
@@ -110,14 +111,20 @@ class Reader:
             consumer = self._idle.pop() if self._idle else await self._started()
             try:
                 yield consumer
+            except GeneratorExit:
+                self._keep(consumer)  # whoever read has read enough
+                raise
             except BaseException:
                 await ended(consumer.stop())
                 raise
-            # not unsubscribed: that ends aiokafka's fetcher with an error; paused, it fetches nothing until the next read
-            consumer.pause(*consumer.assignment())
-            self._idle.append(consumer)
+            self._keep(consumer)
         except KafkaError as error:
             raise Unavailable("kafka", type(error).__name__) from error
+
+    def _keep(self, consumer: AIOKafkaConsumer) -> None:
+        """For the next read. Not unsubscribed: that ends aiokafka's fetcher with an error; paused, it fetches nothing."""
+        consumer.pause(*consumer.assignment())
+        self._idle.append(consumer)
 
     async def _started(self) -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(

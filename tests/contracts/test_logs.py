@@ -107,6 +107,23 @@ async def test_one_record_is_found_by_its_offset(logs: Logs) -> None:
     assert await logs.reader.one(logs.topic, P, 2) is None
 
 
+async def test_one_record_after_another_is_read_by_one_client(bootstrap_servers: str, topic_prefix: str) -> None:
+    """Each used to start a client of its own and throw it away: that is what a pointer and a retry's body are read by."""
+    topics = await create_topics(bootstrap_servers, topic_prefix, partitions=1)
+    access = Access({"bootstrap_servers": bootstrap_servers})
+    reader = Reader(access)
+    async with Producer(access, service="orders", timeout_s=10) as producer:
+        await producer.append(topics.orders, 0, [record("a", "1"), record("b", "2")])
+
+    clients = set()
+    for offset in (0, 1, 0, 1):
+        assert await reader.one(topics.orders, 0, offset) is not None
+        clients |= {id(client) for client in reader._idle}
+
+    assert len(clients) == 1
+    await reader.close()
+
+
 async def test_partitions_are_apart(logs: Logs) -> None:
     await logs.appender.append(logs.topic, 0, [record("a", "1")])
 

@@ -380,12 +380,105 @@ async def test_an_endpoint_that_only_fails_is_suspended_and_probed_one_at_a_time
     owner = await opened(suspend_after_s=0.05)
     await published(*(f"T{number}" for number in range(20)))
     await owner.work_off()
-    await merchants.until(lambda: len(merchants.told) >= 22)
+    await merchants.until(lambda: len(merchants.told) >= 24)
+    merchants.most_at_once = 0
+    merchants.gates["oms"] = asyncio.Event()
+    told = len(merchants.told)
+    await merchants.until(lambda: len(merchants.told) == told + 1)
 
+    written = len(recorded(world))
+    await asyncio.sleep(0.3)  # a time, not a wait: what a probe that hangs costs while it hangs
+
+    assert len(merchants.told) == told + 1, "one probe is out, and no other"
+    assert len(recorded(world)) - written <= 20, "and nothing is written down again and again meanwhile"
     merchants.answers["oms"].clear()
-
+    merchants.gates["oms"].set()
     await until_recorded(world, lambda found: sum(one.outcome is Outcome.ACCEPTED for one in found) == 20)
-    assert len(merchants.told) < 60
+
+
+async def test_an_endpoint_is_called_as_often_at_once_as_it_may_be(
+    opened: Opened, published: Published, merchants: Merchants
+) -> None:
+    merchants.gates["oms"] = asyncio.Event()
+    owner = await opened(endpoint("oms", concurrency=3))
+    await published(*(f"T{number}" for number in range(10)))
+
+    await owner.fetch()
+    await merchants.until(lambda: len(merchants.told) == 3)
+    await spin()
+    assert len(merchants.told) == 3
+
+    merchants.gates["oms"].set()
+    await merchants.until(lambda: len(merchants.told) == 10)
+    assert merchants.most_at_once == 3
+
+
+async def test_what_is_held_in_memory_is_bounded(
+    opened: Opened, published: Published, merchants: Merchants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many endpoints want however many events: what is beyond stays in the log."""
+    monkeypatch.setattr(consumers.fanout, "EVENTS_IN_MEMORY_MAX", 40)
+    names = [f"oms-{number}" for number in range(5)]
+    for name in names:
+        merchants.gates[name] = asyncio.Event()
+    owner = await opened(*(endpoint(name, concurrency=1) for name in names))
+    await published(*(f"T{number}" for number in range(60)))
+
+    await owner.fetch()
+    await merchants.until(lambda: len(merchants.told) == 5)
+    await spin()
+
+    assert 0 < owner.work.in_flight <= 60
+
+
+async def test_what_becomes_due_while_redis_is_asked_is_not_forgotten(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    """It waited for the next look, up to a minute."""
+    merchants.answers["oms/T1"] += [FAILED]
+    merchants.answers["oms/T2"] += [FAILED]
+    owner = await opened(first_retry_s=0.2, retry_s_max=0.2)
+    ask, asked, go_on = world.views.due, asyncio.Event(), asyncio.Event()
+
+    async def slow(
+        topic: str, partition: int, group: str, *, until_ms: int | None, limit: int
+    ) -> list[tuple[bytes, int]]:
+        found = await ask(topic, partition, group, until_ms=until_ms, limit=limit)
+        if not asked.is_set():
+            asked.set()
+            await go_on.wait()
+        return found
+
+    await published("T1", statuses=LIFE[:1])
+    await owner.work_off()
+    world.views.due = slow  # type: ignore[method-assign] # the delay of this test
+    async with asyncio.timeout(WAIT_S):
+        await asked.wait()
+    await published("T2", statuses=LIFE[:1])
+    await owner.work_off()
+
+    go_on.set()
+
+    await merchants.until(lambda: merchants.versions("oms", "T2") == [1, 1])
+
+
+async def test_stopping_begins_nothing(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    """Else the next version is told, cut off, and told again by the next owner, at every stop and every rebalance."""
+    merchants.gates["oms"] = asyncio.Event()
+    owner = await opened()
+    await published("T1", statuses=LIFE)
+    await owner.fetch()
+    await merchants.until(lambda: merchants.versions("oms", "T1") == [1])
+
+    stopping = asyncio.get_running_loop().create_task(owner.stop())
+    await asyncio.sleep(0)
+    merchants.gates["oms"].set()
+    await stopping
+
+    assert merchants.versions("oms", "T1") == [1]
+    assert [(one.version, one.outcome) for one in recorded(world)] == [(1, Outcome.ACCEPTED)]
 
 
 async def test_a_lane_of_a_later_release_is_left_alone_uncommitted(

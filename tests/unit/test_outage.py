@@ -52,3 +52,21 @@ async def test_any_other_error_is_not_ridden_out() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await Outages().ride_out(work)
+
+
+async def test_one_whose_observers_were_cancelled_does_not_go_on_for_ever(said: Any) -> None:
+    """A partition that waited for it was taken away: the process said for ever after that it was not well."""
+    outages = Outages()
+
+    async def work() -> None:
+        raise Unavailable("redis", "ConnectionError")
+
+    waiting = asyncio.get_running_loop().create_task(outages.ride_out(work))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert outages.current == {"redis"}
+
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+    assert outages.current == frozenset()

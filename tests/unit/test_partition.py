@@ -227,6 +227,7 @@ class Work:
     begun: int = 0
     waiting: int = 0
     in_flight: int = 0
+    oldest_at_ms: int | None = None
     was_cut_off: bool = False
     has_ended: bool = False
 
