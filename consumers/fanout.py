@@ -333,7 +333,12 @@ class FanoutPartition:
             self._watermark.add(stored.offset, counts[stored.offset], stored.appended_at_ms)
         self._count_done()
         for stored, telling, callee, key in fresh:
-            todo = _Todo(Ref(telling.version, stored.offset), telling, stored.offset, asyncio.get_running_loop().time())
+            todo = _Todo(
+                Ref(telling.version, stored.offset, telling.event_id),
+                telling,
+                stored.offset,
+                asyncio.get_running_loop().time(),
+            )
             self._enqueue(key, callee, telling, todo, is_behind=bool(known.get(key, Lane()).waiting))
 
     def _telling_of(self, stored: Stored) -> Telling | None:
@@ -486,7 +491,7 @@ class FanoutPartition:
         self, lane: _ActiveLane, todo: _Todo, outcome: Outcome, answer: Answer | None, after: Lane
     ) -> DeliveryRecord:
         return DeliveryRecord(
-            event_id=todo.telling.event_id if todo.telling else "",
+            event_id=todo.ref.event_id,
             endpoint=lane.callee.endpoint.name,
             channel=lane.channel,
             order=lane.order,
@@ -541,6 +546,15 @@ class FanoutPartition:
         endpoint = lane.callee.endpoint.name
         metrics.DELIVERIES.of(endpoint, outcome.value).inc()
         telling = todo.telling
+        if outcome is Outcome.SKIPPED:
+            log.warning(
+                "delivery.skipped",
+                endpoint=endpoint,
+                channel=lane.channel,
+                order=lane.order,
+                event_id=todo.ref.event_id,
+                version=todo.ref.version,
+            )
         if answer is None or telling is None:
             return
         metrics.ATTEMPT_SECONDS.of(outcome.value).observe(answer.duration_ms / 1000)

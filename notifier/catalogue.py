@@ -130,6 +130,14 @@ _FANOUT = (
         "Tell the endpoint's owner; once it answers again, redrive the delivery.",
     ),
     _entry(
+        "delivery.skipped",
+        "warning",
+        "endpoint channel order event_id version",
+        "A delivery waited so long that its event was superseded and compacted away: there is nothing left to send. Later events"
+        " of the order go on, and tell its whole state.",
+        "None, where the endpoint was down for days. Tell its owner which version it has not seen.",
+    ),
+    _entry(
         "event.unreadable",
         "error",
         "partition offset",

@@ -31,10 +31,11 @@ class Outcome(StrEnum):
 
 
 class Ref(msgspec.Struct, frozen=True, array_like=True, order=True):
-    """An event of a lane's order: its version, and its offset in the orders topic, where its body is."""
+    """An event of a lane's order: its version, its offset in the orders topic, where its body is, and its id."""
 
     version: int
     offset: int
+    event_id: str
 
 
 class Lane(msgspec.Struct, frozen=True):

@@ -81,16 +81,16 @@ def quarantine() -> Record:
 def deliveries() -> Record:
     """What fan-out appends after the second attempt at that event failed; an earlier version was given up, a later one waits."""
     due = RECEIVED_AT + timedelta(seconds=7, milliseconds=500)
+    told = events.telling_of(orders())
     lane = Lane(
         settled=1,
         known=3,
-        waiting=(Ref(2, 815), Ref(3, 816)),
-        dead=(Ref(1, 800),),
+        waiting=(Ref(2, 815, told.event_id), Ref(3, 816, "evt_00112233445566778899aabbccddeeff")),
+        dead=(Ref(1, 800, "evt_ffeeddccbbaa99887766554433221100"),),
         since=RECEIVED_AT,
         attempt=2,
         next_attempt_at=due,
     )
-    told = events.telling_of(orders())
     return delivery.to_record(
         DeliveryRecord(
             event_id=told.event_id,

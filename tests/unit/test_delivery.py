@@ -26,7 +26,7 @@ STEPS = st.lists(
 
 def _ref(version: int) -> Ref:
     """An event lies where it lies: both owners know one offset of a version."""
-    return Ref(version, 800 + version)
+    return Ref(version, 800 + version, f"evt_{version:032x}")
 
 
 def _at(number: int) -> datetime:
@@ -120,19 +120,19 @@ def test_however_early_that_is() -> None:
 
 def test_an_event_that_lies_twice_in_the_log_waits_once() -> None:
     """A late append leaves the same version at two offsets; compaction keeps the later one."""
-    early = wait(Lane(), [Ref(2, 815)], since=NOW, attempt=1, due=_at(5))
-    late = wait(Lane(), [Ref(2, 900)], since=_at(1), attempt=0, due=_at(2))
+    early = wait(Lane(), [Ref(2, 815, "evt_00000000000000000000000000000002")], since=NOW, attempt=1, due=_at(5))
+    late = wait(Lane(), [Ref(2, 900, "evt_00000000000000000000000000000002")], since=_at(1), attempt=0, due=_at(2))
 
     for both in (join(early, late), join(late, early)):
-        assert both.waiting == (Ref(2, 900),)
+        assert both.waiting == (Ref(2, 900, "evt_00000000000000000000000000000002"),)
         assert (both.attempt, both.next_attempt_at, both.since) == (1, _at(5), NOW)
 
 
 def test_so_is_a_dead_letter_that_lies_twice() -> None:
-    one = settle(Lane(), Ref(2, 815), now=NOW, is_dead=True)
-    other = settle(Lane(), Ref(2, 900), now=NOW, is_dead=True)
+    one = settle(Lane(), Ref(2, 815, "evt_00000000000000000000000000000002"), now=NOW, is_dead=True)
+    other = settle(Lane(), Ref(2, 900, "evt_00000000000000000000000000000002"), now=NOW, is_dead=True)
 
-    assert join(one, other).dead == join(other, one).dead == (Ref(2, 900),)
+    assert join(one, other).dead == join(other, one).dead == (Ref(2, 900, "evt_00000000000000000000000000000002"),)
 
 
 @given(LANES, st.integers(1, 7), st.integers(0, 9))

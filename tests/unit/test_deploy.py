@@ -123,12 +123,20 @@ def test_a_policy_is_described() -> None:
     duration=st.none() | st.floats(0, 1e6),
     error=st.none() | st.just("timeout"),
     due=st.none() | st.just(make.RECEIVED_AT),
-    event=st.sampled_from(("", f"evt_{0:032x}")),
+    event=st.sampled_from((f"evt_{0:032x}", f"evt_{15:032x}")),
 )
 def test_every_delivery_is_described(
     *, outcome: Outcome, status: int | None, duration: float | None, error: str | None, due: Any, event: str
 ) -> None:
-    lane = Lane(1, 2, (Ref(2, 7),), (Ref(1, 6),), make.RECEIVED_AT, 1, due)
+    lane = Lane(
+        1,
+        2,
+        (Ref(2, 7, "evt_00000000000000000000000000000002"),),
+        (Ref(1, 6, "evt_00000000000000000000000000000001"),),
+        make.RECEIVED_AT,
+        1,
+        due,
+    )
     record = delivery.to_record(
         DeliveryRecord(event, "shop-oms", "shop-hkd", "T1", 2, 0, 7, 1, outcome, status, duration, error, due, lane)
     )

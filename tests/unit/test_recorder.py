@@ -91,7 +91,9 @@ def settles(order: str, version: int) -> Step:
     """An accepted delivery."""
 
     def step(before: Lane) -> DeliveryRecord | None:
-        return record_of(order, version, settle(before, Ref(version, version), now=NOON, is_dead=False))
+        return record_of(
+            order, version, settle(before, Ref(version, version, f"evt_{version:032x}"), now=NOON, is_dead=False)
+        )
 
     return step
 
@@ -196,12 +198,20 @@ async def test_one_who_waits_no_more_takes_nobody_with_it(writer: Writer) -> Non
 
 async def test_a_step_is_taken_on_what_the_log_says_and_not_on_what_was_seen_before(writer: Writer) -> None:
     """Another owner wrote down version 1 meanwhile: what is written next forgets nothing of it."""
-    waiting = wait(Lane(), [Ref(1, 0)], since=NOON, attempt=1, due=NOON + timedelta(seconds=5))
+    waiting = wait(
+        Lane(),
+        [Ref(1, 0, "evt_00000000000000000000000000000001")],
+        since=NOON,
+        attempt=1,
+        due=NOON + timedelta(seconds=5),
+    )
     writer.world.logs.put(TOPICS.deliveries, P, delivery.to_record(record_of("T1", 1, waiting)))
     await writer.recorder.record(key("T2"), settles("T2", 1))  # its offset tells that somebody else was there
 
     def step(before: Lane) -> DeliveryRecord | None:
-        return record_of("T1", 2, wait(before, [Ref(2, 1)], since=NOON, attempt=1, due=NOON))
+        return record_of(
+            "T1", 2, wait(before, [Ref(2, 1, "evt_00000000000000000000000000000002")], since=NOON, attempt=1, due=NOON)
+        )
 
     lane = await writer.recorder.record(key("T1"), step)
 
