@@ -9,6 +9,9 @@ from typing import cast
 
 import pytest
 
+from notifier import app
+from notifier.app import inbox_of
+from notifier.config import load
 from notifier.errors import Unavailable
 from notifier.kafka.inbox import Inbox
 from notifier.kafka.producer import Producer
@@ -153,3 +156,49 @@ async def test_beyond_its_bound_it_says_so_at_once() -> None:
 
         assert full.value.why == "kafka_full"
         broker.may_acknowledge.set()
+
+
+async def test_once_it_is_closed_it_says_that_it_is_stopping() -> None:
+    """It was a RuntimeError of the closed task group, told as internal_error."""
+    async with an_inbox(Broker()) as inbox:
+        pass
+
+    with pytest.raises(Unavailable) as closed:
+        await inbox.append(a_record(0))
+
+    assert (closed.value.what, closed.value.why) == ("kafka", "stopping")
+
+
+async def test_its_end_waits_for_no_broker_and_tells_whoever_still_waits() -> None:
+    """A client that left is waited for by nobody, but its append may be half way."""
+    broker = Broker()
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks, an_inbox(broker) as inbox:
+        outcome = tasks.create_task(_outcome(inbox))
+        await broker.came.wait()
+
+    assert outcome.result() == "stopping"
+
+
+async def _outcome(inbox: Inbox) -> str:
+    try:
+        await inbox.append(a_record(0))
+    except Unavailable as error:
+        return error.why
+    return "appended"
+
+
+async def test_the_door_s_producer_is_kept_after_a_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its records stand for themselves, and those of others are on their way through it; its deadline is the settings'."""
+    told: dict[str, object] = {}
+
+    def make(_: object, **options: object) -> Broker:
+        told.update(options)
+        return Broker()
+
+    monkeypatch.setattr(app, "Producer", make)
+    settings = load(None, {}, needs_file=False)
+
+    async with inbox_of(settings):
+        pass
+
+    assert (told["replace_on_timeout"], told["timeout_s"]) == (False, settings.ingress.append_timeout_s)

@@ -19,6 +19,8 @@ from notifier.record import Record
 from tests.fakes import Fault
 from tests.owners import NOON, TOPICS, P, World, spin
 
+WITHIN_S = 5.0
+
 
 class Writer:
     """A recorder at work on fakes, whose appends can be held up."""
@@ -34,6 +36,11 @@ class Writer:
         self.moves: list[tuple[bytes, int, int]] = []
         view = View(TOPICS.deliveries, P, LANES, store=self.world.views, reader=self.world.logs, appender=self)
         self.recorder = Recorder(view, Outages(sleep=lambda _: asyncio.sleep(0)), on_lane=self._moved)
+
+    async def record(self, key: bytes, step: Step) -> Lane:
+        """As the recorder, within a bound."""
+        async with asyncio.timeout(WITHIN_S):
+            return await self.recorder.record(key, step)
 
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> list[int]:
         """As `notifier.ports.Appender`."""
@@ -101,7 +108,7 @@ def settles(order: str, version: int) -> Step:
 async def test_an_outcome_is_said_to_be_recorded_when_it_is_durable(writer: Writer) -> None:
     writer.may_write.clear()
     async with asyncio.TaskGroup() as tasks:
-        recording = tasks.create_task(writer.recorder.record(key("T1"), settles("T1", 1)))
+        recording = tasks.create_task(writer.record(key("T1"), settles("T1", 1)))
         await spin()
         assert (writer.appends, recording.done(), writer.moves) == ([1], False, [])
         writer.may_write.set()
@@ -114,10 +121,10 @@ async def test_an_outcome_is_said_to_be_recorded_when_it_is_durable(writer: Writ
 async def test_there_is_one_writer_and_what_comes_meanwhile_goes_together_in_its_order(writer: Writer) -> None:
     writer.may_write.clear()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(writer.recorder.record(key("T0"), settles("T0", 1)))
+        tasks.create_task(writer.record(key("T0"), settles("T0", 1)))
         await spin()
         for number in range(1, 6):
-            tasks.create_task(writer.recorder.record(key(f"T{number}"), settles(f"T{number}", 1)))
+            tasks.create_task(writer.record(key(f"T{number}"), settles(f"T{number}", 1)))
         await spin()
         writer.may_write.set()
 
@@ -130,7 +137,7 @@ async def test_a_batch_has_a_bound(writer: Writer, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(consumers.recorder, "BATCH_MAX", 2)
     async with asyncio.TaskGroup() as tasks:
         for number in range(5):
-            tasks.create_task(writer.recorder.record(key(f"T{number}"), settles(f"T{number}", 1)))
+            tasks.create_task(writer.record(key(f"T{number}"), settles(f"T{number}", 1)))
 
     assert writer.appends == [2, 2, 1]
 
@@ -139,14 +146,14 @@ async def test_steps_of_one_lane_build_on_each_other_and_each_is_a_record(writer
     """In one batch or in two: a step sees what the one before it has made of the lane."""
     async with asyncio.TaskGroup() as tasks:
         for version in (1, 2, 3):
-            tasks.create_task(writer.recorder.record(key("T1"), settles("T1", version)))
+            tasks.create_task(writer.record(key("T1"), settles("T1", version)))
 
     assert writer.settled() == [("T1", 1), ("T1", 2), ("T1", 3)]
     assert writer.moves == [(key("T1"), 0, 1), (key("T1"), 1, 2), (key("T1"), 2, 3)]
 
 
 async def test_where_there_is_nothing_to_record_nothing_is_appended(writer: Writer) -> None:
-    assert await writer.recorder.record(key("T1"), lambda _: None) == Lane()
+    assert await writer.record(key("T1"), lambda _: None) == Lane()
 
     assert writer.appends == []
 
@@ -163,7 +170,7 @@ async def test_what_was_not_acknowledged_is_tried_again_and_not_said_before(
 ) -> None:
     writer.world.logs.faults[TOPICS.deliveries] += [fault]
 
-    assert (await writer.recorder.record(key("T1"), settles("T1", 1))).settled == 1
+    assert (await writer.record(key("T1"), settles("T1", 1))).settled == 1
 
     assert writer.settled() == records, why
     assert len(writer.appends) == 2
@@ -173,7 +180,7 @@ async def test_what_was_not_acknowledged_is_tried_again_and_not_said_before(
 async def test_while_redis_is_away_nothing_is_recorded_on_a_guess(writer: Writer) -> None:
     writer.world.views.is_down = True
     async with asyncio.TaskGroup() as tasks:
-        recording = tasks.create_task(writer.recorder.record(key("T1"), settles("T1", 1)))
+        recording = tasks.create_task(writer.record(key("T1"), settles("T1", 1)))
         await spin()
         assert (writer.appends, recording.done()) == ([], False)
         writer.world.views.is_down = False
@@ -185,8 +192,8 @@ async def test_one_who_waits_no_more_takes_nobody_with_it(writer: Writer) -> Non
     """Its outcome is recorded all the same: the POST was made."""
     writer.may_write.clear()
     async with asyncio.TaskGroup() as tasks:
-        leaving = tasks.create_task(writer.recorder.record(key("T1"), settles("T1", 1)))
-        other = tasks.create_task(writer.recorder.record(key("T2"), settles("T2", 1)))
+        leaving = tasks.create_task(writer.record(key("T1"), settles("T1", 1)))
+        other = tasks.create_task(writer.record(key("T2"), settles("T2", 1)))
         await spin()
         leaving.cancel()
         await asyncio.wait({leaving})
@@ -206,13 +213,13 @@ async def test_a_step_is_taken_on_what_the_log_says_and_not_on_what_was_seen_bef
         due=NOON + timedelta(seconds=5),
     )
     writer.world.logs.put(TOPICS.deliveries, P, delivery.to_record(record_of("T1", 1, waiting)))
-    await writer.recorder.record(key("T2"), settles("T2", 1))  # its offset tells that somebody else was there
+    await writer.record(key("T2"), settles("T2", 1))  # its offset tells that somebody else was there
 
     def step(before: Lane) -> DeliveryRecord | None:
         return record_of(
             "T1", 2, wait(before, [Ref(2, 1, "evt_00000000000000000000000000000002")], since=NOON, attempt=1, due=NOON)
         )
 
-    lane = await writer.recorder.record(key("T1"), step)
+    lane = await writer.record(key("T1"), step)
 
     assert [ref.version for ref in lane.waiting] == [1, 2]
