@@ -19,7 +19,7 @@ from typing import Any
 
 import uvloop
 
-from notifier import logs, metrics
+from notifier import logs, metrics, notify_verify
 from notifier.clock import SystemClock
 from notifier.config import Settings
 from notifier.health import Health, answer_health
@@ -33,13 +33,13 @@ from notifier.listening import BACKLOG, CannotListenError, address_of, listening
 from notifier.notify_verify import NotifyVerifier
 from notifier.ports import InboxAppender
 from notifier.topics import Topics
-from notifier.workers import Crew, answer_parent
+from notifier.workers import STOP_EXTRA_S, Crew, answer_parent
 
 log = logs.get_logger()
 
 OVERDUE_EVERY_S = 5.0
-FINISH_EXTRA_S = 0.5
-"""Beyond `append_timeout_s`: an answer takes no longer than that (contract, section 4)."""
+ANSWER_EXTRA_S = 0.5
+"""Beyond what makes a notification durable: an answer takes no longer than that (contract, section 4)."""
 
 
 def run_serve(settings: Settings, *, workers: int | None = None, config_file: Path | None = None) -> None:
@@ -56,6 +56,16 @@ def run_serve(settings: Settings, *, workers: int | None = None, config_file: Pa
     speak(settings)
     count = workers if workers is not None else settings.ingress.workers
     run(_serve_alone(settings) if count == 1 else _serve_with_workers(settings, count, config_file))
+
+
+def finish_s_max(settings: Settings) -> float:
+    """How long the end waits for what is in flight: as long as an answer may take (contract, section 4)."""
+    return _durable_s_max(settings) + ANSWER_EXTRA_S
+
+
+def _durable_s_max(settings: Settings) -> float:
+    is_anybody_asked = any(channel.verify_notify_id for channel in settings.channels)
+    return settings.ingress.append_timeout_s + (notify_verify.TIMEOUT_S if is_anybody_asked else 0.0)
 
 
 def speak(settings: Settings) -> None:
@@ -175,7 +185,11 @@ class Ingress:
 
     @asynccontextmanager
     async def open(self, public: socket.socket) -> AsyncIterator[None]:
-        """Take notifications from this socket while the block runs; what is in flight at its end is finished."""
+        """
+        Take notifications from this socket while the block runs; what is in flight at its end is finished.
+
+        What cannot be made durable in time by then is told so before its connection closes: it is sent again.
+        """
         limits = Limits(body_bytes_max=self._settings.ingress.body_bytes_max)
         async with NotifyVerifier() as verifier, asyncio.TaskGroup() as tasks:
             door = Door(self._settings.channels, self._inbox, verifier, SystemClock())
@@ -188,7 +202,9 @@ class Ingress:
             finally:
                 self._is_open = False
                 server.close()
-                await listener.finish(self._settings.ingress.append_timeout_s + FINISH_EXTRA_S)
+                giving_up = asyncio.get_running_loop().call_later(_durable_s_max(self._settings), door.stop)
+                await listener.finish(finish_s_max(self._settings))
+                giving_up.cancel()
                 telling.cancel()
                 door.tell_overdue(at_the_end=True)
 
@@ -219,7 +235,7 @@ async def _serve_with_workers(settings: Settings, count: int, config_file: Path 
         listening(settings.ingress.internal, "ingress.internal") as internal,
     ):
         stop.on_signals(signal.SIGTERM, signal.SIGINT)
-        crew = Crew(public, count, config_file)
+        crew = Crew(public, count, config_file, stop_s_max=finish_s_max(settings) + STOP_EXTRA_S)
         async with answer_health(internal, crew), crew.at_work():
             log.info(
                 "service.started",

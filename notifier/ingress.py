@@ -7,6 +7,7 @@ same notification always comes to the same effect.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
@@ -75,6 +76,8 @@ class Door:
         self._said = Sampled(every_s=_SAID_EVERY_S)
         self._failing_said = Sampled(every_s=_FAILING_SAID_EVERY_S)
         self._failures_in_a_row: dict[str, int] = {}
+        self._under_way: set[asyncio.Timeout] = set()
+        self._is_stopping = False
 
     def is_known(self, path: str) -> bool:
         """Is this the path of a channel, byte for byte?"""
@@ -95,10 +98,7 @@ class Door:
         verified = None
         try:
             verified = self._verify(channel, request)
-            if channel.verify_notify_id:
-                assert channel.gateway_url is not None, "the settings asked for it"
-                await self._verifier.confirm(channel.gateway_url, channel.policy.partner_id, verified.notify_id)
-            await self._inbox.append(to_record(verified.evidence))
+            await self._make_durable(channel, verified)
             self._accepted(channel.name, verified.evidence, began)
         except Rejected as why:
             return self._reject(channel.name, why)
@@ -107,6 +107,40 @@ class Door:
         except Exception as bug:  # noqa: BLE001 - whatever it is, AlipayHK hears that it has to send again, and we hear of it
             return self._not_stored(channel.name, "internal_error", verified, began, bug)
         return SUCCESS  # nowhere else: what is promised here is on all in-sync replicas
+
+    async def _make_durable(self, channel: Channel, verified: Verified) -> None:
+        """
+        Append, where the channel wants it once AlipayHK has confirmed.
+
+        Raises:
+            Rejected: AlipayHK says that it is none of its own.
+            Unavailable: the inbox or AlipayHK did not answer in time, or we are stopping.
+        """
+        if self._is_stopping:
+            raise _stopping()
+        under_way = asyncio.timeout(None)  # `stop` sets the time
+        try:
+            async with under_way:
+                self._under_way.add(under_way)
+                try:
+                    if channel.verify_notify_id:
+                        assert channel.gateway_url is not None, "the settings asked for it"
+                        await self._verifier.confirm(channel.gateway_url, channel.policy.partner_id, verified.notify_id)
+                    await self._inbox.append(to_record(verified.evidence))
+                finally:
+                    self._under_way.discard(under_way)
+        except TimeoutError:
+            if under_way.expired():
+                raise _stopping() from None
+            raise
+
+    def stop(self) -> None:
+        """Make nothing more durable: what is under way, and what still comes, is answered 503, so that it is sent again."""
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        for under_way in self._under_way:
+            under_way.reschedule(0.0)
 
     def _verify(self, channel: Channel, request: Request) -> Verified:
         if request.query and names_protocol_fields(request.query.encode("utf-8", "surrogateescape")):
@@ -203,6 +237,10 @@ def _say_rejected(channel: str | None, why: Rejected, count: int) -> None:
 
 def _ids(evidence: Evidence) -> dict[str, object]:
     return {"order": evidence.order, "evidence_id": evidence.evidence_id, "body_bytes": len(evidence.body)}
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("kafka", "stopping")
 
 
 def _reason(why: Unavailable) -> str:

@@ -33,8 +33,8 @@ FIRST_RETRY_S = 0.5
 RETRY_S_MAX = 30.0
 SETTLED_S = 60.0
 """A worker that worked so long and died is started again at once: its end was an accident, not its beginning."""
-STOP_S_MAX = 20.0
-"""In-flight appends, the flush and the end of the producer are bounded; a worker that takes longer is killed."""
+STOP_EXTRA_S = 8.0
+"""Beyond what is in flight: the end of the producer takes 5 s at most. A worker that takes longer is killed."""
 
 _QUESTION = b"?"
 _SIZE = struct.Struct("!I")
@@ -122,9 +122,10 @@ class _Worker:
 class Crew:
     """All workers: started, asked, started again when one dies, ended. It is the `Reporter` of the internal listener."""
 
-    def __init__(self, public: socket.socket, count: int, config_file: Path | None) -> None:
+    def __init__(self, public: socket.socket, count: int, config_file: Path | None, *, stop_s_max: float) -> None:
         self._public = public
         self._count = count
+        self._stop_s_max = stop_s_max
         self._command = [sys.executable, "-m", "notifier.worker", *([str(config_file)] if config_file else [])]
         self._workers: dict[int, _Worker] = {}
         self._retired = metrics.retire([])
@@ -212,5 +213,5 @@ class Crew:
 
     async def _kill_when_late(self, process: Process) -> None:
         await self._stopping.wait()
-        await asyncio.sleep(STOP_S_MAX)
+        await asyncio.sleep(self._stop_s_max)
         process.kill()

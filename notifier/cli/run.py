@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 import typer
 
 from notifier import logs
-from notifier.app import FINISH_EXTRA_S, Stop
+from notifier.app import Stop, finish_s_max
 from notifier.app import run as run_to_the_end
 from notifier.cli.options import ConfigFile, chosen_file, read_settings
 from notifier.config import Address, Settings
@@ -69,7 +69,7 @@ async def _run(stages: Sequence[Sequence[Child]], show: Show) -> None:
 def children(settings: Settings, config_file: Path | None) -> list[list[Child]]:
     """What is run, in the order in which it is ended: the ingress first, then those who work on what it took."""
     listens = {"orders": settings.consumers.listen_orders, "fanout": settings.consumers.listen_fanout}
-    ingress_stop_s_max = settings.ingress.append_timeout_s + FINISH_EXTRA_S + INGRESS_STOP_EXTRA_S
+    ingress_stop_s_max = finish_s_max(settings) + INGRESS_STOP_EXTRA_S
     return [
         [Child("ingress", _command(config_file, "serve"), ingress_stop_s_max)],
         [

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Coroutine
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from notifier import metrics
 from notifier.errors import Unavailable
@@ -48,23 +49,33 @@ class Inbox:
         metrics.APPENDS_IN_FLIGHT.of(topic).set_function(lambda: self._unacknowledged)
         self._outages = Outages()
         self._tasks = asyncio.TaskGroup()
-        self._connection: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         await self._producer.__aenter__()
         await self._tasks.__aenter__()
-        self._connection = self._tasks.create_task(self._connect())
+        self._run(self._connect())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._connection is not None:
-            self._connection.cancel()
+        self._is_closed = True
+        for waiting in (waiting for queue in self._queues for waiting in queue):
+            if not waiting.written.done():
+                waiting.written.set_exception(_stopping())
+        for task in self._running:
+            task.cancel()  # nobody waits any more for what they write
         await self._tasks.__aexit__(kind, error, traceback)
         if self._timer is not None:
             self._timer.cancel()
         await self._producer.__aexit__(kind, error, traceback)
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._tasks.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     @property
     def is_ready(self) -> bool:
@@ -81,8 +92,11 @@ class Inbox:
         Return once the record is on all in-sync replicas.
 
         Raises:
-            Unavailable: `kafka`; why is `kafka_full` where nothing was sent, else `kafka_timeout`: it may land later.
+            Unavailable: `kafka`; why is `kafka_full` where nothing was sent, `stopping` once it is being closed, else
+                `kafka_timeout`. But for `kafka_full` it may land later.
         """
+        if self._is_closed:
+            raise _stopping()
         if not self._queues:
             raise Unavailable("kafka", "kafka_timeout")
         if self._unacknowledged >= self._unacknowledged_max:
@@ -93,7 +107,7 @@ class Inbox:
         queue = self._queues[partition]
         queue.append(_Waiting(record, written))
         if len(queue) == 1:
-            self._tasks.create_task(self._write(partition, queue))
+            self._run(self._write(partition, queue))
         self._unacknowledged += 1
         try:
             await written
@@ -146,6 +160,10 @@ class Inbox:
         """Learn the inbox's partitions, however long Kafka is away."""
         partitions = await self._outages.ride_out(lambda: self._producer.partitions_of(self._topic))
         self._queues = [deque() for _ in range(partitions)]
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("kafka", "stopping")
 
 
 def _not_in_time(cause: Unavailable | None = None) -> Unavailable:

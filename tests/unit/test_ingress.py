@@ -87,10 +87,14 @@ class Gateway:
     inbox: Inbox
     failure: Exception | None = None
     asked: list[tuple[str, str, str | None, bool]] = field(default_factory=list)
+    was_asked: asyncio.Event = field(default_factory=asyncio.Event)
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def confirm(self, gateway_url: str, partner_id: str, notify_id: str | None) -> None:
         """As `NotifyVerifier`."""
         self.asked.append((gateway_url, partner_id, notify_id, self.inbox.asked.is_set()))
+        self.was_asked.set()
+        await self.may_answer.wait()
         if self.failure is not None:
             raise self.failure
 
@@ -136,6 +140,7 @@ def made(channels: Channels) -> Scene:
     inbox = Inbox()
     inbox.durable.set()
     gateway = Gateway(inbox)
+    gateway.may_answer.set()
     door = Door(
         channels, inbox, gateway, StoppedClock(), new_traceparent=lambda: "00-" + "1" * 32 + "-" + "2" * 16 + "-01"
     )
@@ -440,3 +445,39 @@ async def test_a_door_that_is_torn_down_says_nothing(scene: Scene, lines: Lines)
 
     assert answering.cancelled()
     assert lines() == []
+
+
+@pytest.mark.parametrize(
+    "hangs",
+    [
+        pytest.param("append", id="Kafka does not acknowledge"),
+        pytest.param("confirm", id="AlipayHK's gateway does not answer"),
+    ],
+)
+async def test_what_is_under_way_at_the_end_is_told_to_come_again(scene: Scene, lines: Lines, hangs: str) -> None:
+    """Contract, section 4: shutting down with work left is 503. Its connection was once cut without a word."""
+    scene.inbox.durable.clear()
+    scene.gateway.may_answer.clear()
+    token, begun = (TOKEN, scene.inbox.asked) if hangs == "append" else (ASKING_TOKEN, scene.gateway.was_asked)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        answering = tasks.create_task(scene.post(genuine(), token=token))
+        await begun.wait()
+        scene.door.stop()
+
+    answer = answering.result()
+    assert (answer.status, answer.body) == (503, b"fail")
+    assert b"Retry-After: 1\r\n" in answer.headers
+    assert [(line["event"], line["reason"], line["order"]) for line in lines()] == [
+        ("notification.not_stored", "stopping", "T20260001")
+    ]
+
+
+async def test_nothing_is_begun_after_the_end(scene: Scene, lines: Lines) -> None:
+    """A genuine one that comes too late is sent again; a forged one is still told what it is."""
+    scene.door.stop()
+
+    answers = [await scene.post(body) for body in (genuine(), FORGED)]
+
+    assert [answer.status for answer in answers] == [503, 401]
+    assert [line["reason"] for line in lines()] == ["stopping", "signature"]
+    assert not scene.inbox.asked.is_set()
