@@ -86,14 +86,14 @@ _ORDERS = (
     _entry(
         "order.changed",
         "info",
-        "channel order evidence_id event_id event_type status version since_received_ms",
+        "channel order evidence_id event_id event_type status version since_received_ms partition trace_id",
         "Evidence added to an order, and the event that says so is durable in the orders topic.",
         "None.",
     ),
     _entry(
         "evidence.repeated",
         "info",
-        "channel order evidence_id partition offset",
+        "channel order evidence_id partition offset trace_id",
         "Evidence told nothing new: a resend, or a record read again. It has no effect.",
         "None.",
     ),
@@ -108,7 +108,7 @@ _ORDERS = (
     _entry(
         "evidence.failed",
         "error",
-        "channel order evidence_id partition offset error where",
+        "channel order evidence_id partition offset trace_id error where",
         "A bug: folding this record raised an exception. It is in quarantine as `internal_error`; the partition goes on.",
         "Report `error` and `where`. The record can be folded again once the bug is mended.",
     ),
@@ -118,7 +118,8 @@ _FANOUT = (
     _entry(
         "delivery.attempted",
         "info",
-        "endpoint channel order event_id version attempt outcome status_code error duration_ms retry_in_s since_received_ms",
+        "endpoint channel order event_id version attempt outcome status_code error duration_ms retry_in_s since_received_ms"
+        " trace_id",
         "One POST to a merchant's endpoint and what came of it: `accepted`, or `failed` with the time to the next attempt.",
         "None: it is tried again for `give_up_after_s`. If one endpoint keeps failing, tell its owner.",
     ),
@@ -264,6 +265,14 @@ _SERVICES = (
         "reason error where",
         "A service ends because of a fault that it cannot mend in place. Nothing was committed that is not durable.",
         "Its supervisor starts it again. If it keeps ending, report `error` and `where`.",
+    ),
+    _entry(
+        "metrics.omitted",
+        "warning",
+        "bytes",
+        "The metrics of a worker of `serve --workers` are too large to hand over. In `/metrics` it stands with its last ones that"
+        " were not.",
+        "Spread the channels over several ingresses, each with settings of its own.",
     ),
     _entry("child.started", "info", "child pid", "A supervisor started one of its processes.", "None."),
     _entry(

@@ -26,9 +26,12 @@ from notifier.logs import get_logger
 
 log = get_logger()
 
-ASK_TIMEOUT_S = 1.0
+HEALTH_TIMEOUT_S = 1.0
 """A worker that does not say in time how it is counts as not ready."""
-REPORT_BYTES_MAX = 4_194_304
+METRICS_TIMEOUT_S = 5.0
+"""Half of what Prometheus waits for. A worker that does not hand its metrics over in time stands in the sum with its last."""
+METRICS_BYTES_MAX = 67_108_864
+"""5,000 channels with a dozen reasons each are 9 MB; what is larger is left out of the sum by its worker."""
 FIRST_RETRY_S = 0.5
 RETRY_S_MAX = 30.0
 SETTLED_S = 60.0
@@ -36,20 +39,23 @@ SETTLED_S = 60.0
 STOP_EXTRA_S = 8.0
 """Beyond what is in flight: the end of the producer takes 5 s at most. A worker that takes longer is killed."""
 
-_QUESTION = b"?"
+_HEALTH, _METRICS = b"h", b"m"
+"""The questions: metrics are large and cost time, so they are not part of how a worker is."""
 _SIZE = struct.Struct("!I")
 
 
-class Report(msgspec.Struct, frozen=True):
-    """How a worker is, and its metrics."""
-
+class _HealthReport(msgspec.Struct, frozen=True, tag="health"):
     is_ready: bool
     dependencies: dict[str, bool]
-    metrics: bytes
+
+
+class _MetricsReport(msgspec.Struct, frozen=True, tag="metrics"):
+    snapshot: bytes | None
+    """None: it is too large."""
 
 
 _encode = msgspec.msgpack.encode
-_decode = msgspec.msgpack.Decoder(Report).decode
+_decode = msgspec.msgpack.Decoder(_HealthReport | _MetricsReport).decode
 
 
 @asynccontextmanager
@@ -68,11 +74,22 @@ async def answer_parent(control: socket.socket, reporter: Reporter, stop: Callab
 async def _answer(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reporter: Reporter, stop: Callable[[str], None]
 ) -> None:
+    is_said = False
     try:
-        while await reader.read(1) == _QUESTION:
-            health = await reporter.health()
-            report = _encode(Report(health.is_ready, dict(health.dependencies), metrics.snapshot()))
-            writer.write(_SIZE.pack(len(report)) + report)
+        while question := await reader.read(1):
+            report: _HealthReport | _MetricsReport
+            if question == _HEALTH:
+                health = await reporter.health()
+                report = _HealthReport(health.is_ready, dict(health.dependencies))
+            else:
+                snapshot = metrics.snapshot()
+                is_too_large = len(snapshot) > METRICS_BYTES_MAX
+                if is_too_large and not is_said:
+                    log.warning("metrics.omitted", bytes=len(snapshot))
+                    is_said = True
+                report = _MetricsReport(None if is_too_large else snapshot)
+            encoded = _encode(report)
+            writer.write(_SIZE.pack(len(encoded)) + encoded)
             await writer.drain()
     except ConnectionError:
         pass
@@ -84,19 +101,28 @@ class _Worker:
 
     def __init__(self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.process = process
-        self.last: Report | None = None
+        self.snapshot: bytes | None = None
+        """Its metrics, as it last handed them over."""
         self._reader = reader
         self._writer = writer
-        self._asked: asyncio.Future[Report] | None = None  # a question that is not answered yet
+        self._asked: dict[bytes, asyncio.Future[_HealthReport | None]] = {}  # questions that are not answered yet
 
-    async def ask(self) -> Report | None:
-        """How it is; None if it does not say so in time. A worker that is slow, or still starting, is not asked twice."""
-        if self._asked is None:
-            self._asked = asyncio.get_running_loop().create_future()
-            self._writer.write(_QUESTION)
+    async def health(self) -> _HealthReport | None:
+        """How it is; None if it does not say so in time."""
+        return await self._ask(_HEALTH, HEALTH_TIMEOUT_S)
+
+    async def refresh(self) -> None:
+        """Have its metrics handed over, if it does so in time."""
+        await self._ask(_METRICS, METRICS_TIMEOUT_S)
+
+    async def _ask(self, question: bytes, timeout_s: float) -> _HealthReport | None:
+        """A worker that is slow, or still starting, is not asked the same twice."""
+        if question not in self._asked:
+            self._asked[question] = asyncio.get_running_loop().create_future()
+            self._writer.write(question)
         try:
-            async with asyncio.timeout(ASK_TIMEOUT_S):
-                return await asyncio.shield(self._asked)
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.shield(self._asked[question])
         except TimeoutError:
             return None
 
@@ -110,13 +136,18 @@ class _Worker:
         try:
             while True:
                 (size,) = _SIZE.unpack(await self._reader.readexactly(_SIZE.size))
-                assert size <= REPORT_BYTES_MAX
-                self.last = _decode(await self._reader.readexactly(size))
-                if self._asked is not None:
-                    self._asked.set_result(self.last)
-                    self._asked = None
+                match _decode(await self._reader.readexactly(size)):
+                    case _HealthReport() as report:
+                        self._asked.pop(_HEALTH).set_result(report)
+                    case _MetricsReport(snapshot=snapshot):
+                        self.snapshot = self.snapshot if snapshot is None else snapshot
+                        self._asked.pop(_METRICS).set_result(None)
         except (OSError, asyncio.IncompleteReadError):
             self._writer.close()
+        finally:
+            for asked in self._asked.values():
+                asked.set_result(None)  # it will not say any more
+            self._asked.clear()
 
 
 class Crew:
@@ -133,7 +164,7 @@ class Crew:
 
     async def health(self) -> Health:
         """Ready when every worker is, and not while stopping."""
-        reports = await asyncio.gather(*(worker.ask() for worker in list(self._workers.values())))
+        reports = await asyncio.gather(*(worker.health() for worker in list(self._workers.values())))
         there = [report for report in reports if report is not None]
         is_complete = len(there) == self._count and not self._stopping.is_set()
         return Health(
@@ -147,8 +178,8 @@ class Crew:
     async def metrics(self) -> str:
         """The sum over the workers, those that ended included."""
         workers = list(self._workers.values())
-        await asyncio.gather(*(worker.ask() for worker in workers))
-        return metrics.merge([self._retired, *(worker.last.metrics for worker in workers if worker.last is not None)])
+        await asyncio.gather(*(worker.refresh() for worker in workers))
+        return metrics.merge([self._retired, *(worker.snapshot for worker in workers if worker.snapshot is not None)])
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
@@ -207,8 +238,8 @@ class Crew:
         finally:
             writer.close()
             del self._workers[index]
-        if worker.last is not None:
-            self._retired = metrics.retire([self._retired, worker.last.metrics])
+        if worker.snapshot is not None:
+            self._retired = metrics.retire([self._retired, worker.snapshot])
         return process.pid, status
 
     async def _kill_when_late(self, process: Process) -> None:
