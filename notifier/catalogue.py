@@ -234,7 +234,7 @@ _SERVICES = (
     _entry(
         "producer.replaced",
         "warning",
-        "topic reason error where",
+        "error where",
         "A send to Kafka failed or its end is unknown, so the producer was replaced: a failed one stays broken.",
         "None once. Often: look at Kafka's brokers and the network to them.",
     ),

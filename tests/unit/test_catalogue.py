@@ -29,8 +29,7 @@ class Line:
     level: str
     event: str | None
     fields: frozenset[str]
-    is_open: bool
-    """Whether it passes fields on whose names do not stand there (`**fields`)."""
+    """Those that are passed on (`**fields`) among them."""
 
 
 def _lines_in(path: Path) -> Iterator[Line]:
@@ -39,10 +38,10 @@ def _lines_in(path: Path) -> Iterator[Line]:
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Attribute() as method) if (level := _level(method)) is not None:
-                yield _line(node, level, f"{path.relative_to(ROOT)}:{node.lineno}")
+                yield _line(tree, node, level, f"{path.relative_to(ROOT)}:{node.lineno}")
             case ast.Call(func=ast.Name(id=name)) if name in chosen:
                 for level in chosen[name]:
-                    yield _line(node, level, f"{path.relative_to(ROOT)}:{node.lineno}")
+                    yield _line(tree, node, level, f"{path.relative_to(ROOT)}:{node.lineno}")
 
 
 def _chosen_levels(tree: ast.Module) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -63,8 +62,10 @@ def _level(node: ast.expr) -> str | None:
     return None
 
 
-def _line(call: ast.Call, level: str, place: str) -> Line:
-    names = {keyword.arg for keyword in call.keywords if keyword.arg is not None}
+def _line(tree: ast.Module, call: ast.Call, level: str, place: str) -> Line:
+    names: set[str] = set()
+    for keyword in call.keywords:
+        names |= {keyword.arg} if keyword.arg is not None else _passed_on(tree, keyword.value)
     if "exc_info" in names or (isinstance(call.func, ast.Attribute) and call.func.attr == "exception"):
         names = names - {"exc_info"} | {"error", "where"}
     event = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
@@ -73,8 +74,37 @@ def _line(call: ast.Call, level: str, place: str) -> Line:
         level=level,
         event=event if isinstance(event, str) else None,
         fields=frozenset(names),
-        is_open=any(keyword.arg is None for keyword in call.keywords),
     )
+
+
+def _passed_on(tree: ast.Module, node: ast.expr) -> set[str]:
+    """The names in what stands behind `**`: a dict as it is written, a variable or a function of the file, or `failure`."""
+    match node:
+        case ast.Dict(keys=keys):
+            return {str(key.value) for key in keys if isinstance(key, ast.Constant)}
+        case ast.IfExp(body=one, orelse=other):
+            return _passed_on(tree, one) | _passed_on(tree, other)
+        case ast.Call(func=ast.Name(id="failure")):
+            return {"error", "where"}
+        case ast.Call(func=ast.Name(id=name)) | ast.Name(id=name):
+            found = [_passed_on(tree, value) for value in _values_of(tree, name)]
+            assert found, f"nobody can see which fields **{name} holds"
+            return set().union(*found)
+    raise AssertionError(f"nobody can see which fields **{ast.unparse(node)} holds")
+
+
+def _values_of(tree: ast.Module, name: str) -> Iterator[ast.expr]:
+    """What a variable of the file is set to or updated with, or what a function of it returns."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
+                yield value
+            case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value) if target == name:
+                yield value
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=target), attr="update"), args=[value]) if target == name:
+                yield value
+            case ast.FunctionDef(name=target) if target == name:
+                yield from (inner.value for inner in ast.walk(node) if isinstance(inner, ast.Return) and inner.value)
 
 
 LINES = [
@@ -107,7 +137,7 @@ def test_every_field_of_an_entry_is_written_somewhere() -> None:
     given = {name: set[str]() for name in ENTRIES}
     for line in LINES:
         if line.event in given:
-            given[line.event] |= set(ENTRIES[line.event].fields) if line.is_open else line.fields
+            given[line.event] |= line.fields
 
     missing = {name: set(ENTRIES[name].fields) - fields for name, fields in given.items()}
 
