@@ -32,6 +32,7 @@ from notifier.config import Delivery
 from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, from_record, lane_key, merge, settle, wait
 from notifier.errors import NewerStateError
 from notifier.events import Telling
+from notifier.evidence import trace_id
 from notifier.logs import get_logger
 from notifier.outage import Outages
 from notifier.ports import Appender, DueChange, Kept, LogReader, ViewStore
@@ -575,6 +576,7 @@ class FanoutPartition:
             duration_ms=round(answer.duration_ms, 1),
             retry_in_s=retry_in_s,
             since_received_ms=since_received_ms,
+            trace_id=trace_id(telling.traceparent),
         )
         if outcome is Outcome.ACCEPTED:
             metrics.DELIVERY_AGE_SECONDS.of().observe(since_received_ms / 1000)

@@ -20,7 +20,7 @@ from notifier import events, evidence, metrics
 from notifier.alipayhk import mapi
 from notifier.clock import Clock
 from notifier.errors import NewerStateError, Reason, Unusable
-from notifier.evidence import USABLE, Evidence
+from notifier.evidence import USABLE, Evidence, trace_id
 from notifier.logs import failure, get_logger
 from notifier.order import Changed, Known, SetAside, Unchanged, decide
 from notifier.outage import Outages
@@ -242,6 +242,7 @@ class _Fold:
             "evidence_id": read.evidence_id if read else None,
             "partition": self._partition,
             "offset": stored.offset,
+            "trace_id": trace_id(read.traceparent) if read else None,
         }
 
         def write() -> None:
@@ -262,6 +263,7 @@ class _Fold:
                     evidence_id=read.evidence_id,
                     partition=self._partition,
                     offset=stored.offset,
+                    trace_id=trace_id(read.traceparent),
                 )
             )
         )
@@ -280,4 +282,6 @@ class _Fold:
             status=change.summary.status,
             version=change.version,
             since_received_ms=round(since_received_ms, 1),
+            partition=self._partition,
+            trace_id=trace_id(read.traceparent),
         )

@@ -68,6 +68,11 @@ def evidence_id(channel: str, protocol: str, verified: bytes) -> str:
     return hashlib.sha256(b"\0".join((channel.encode(), protocol.encode(), verified))).hexdigest()
 
 
+def trace_id(traceparent: str | None) -> str | None:
+    """The id of the trace that a `traceparent` belongs to (W3C Trace Context, section 3.2.2.3), for log lines."""
+    return traceparent[3:35] if traceparent is not None else None
+
+
 def rfc3339(at: datetime) -> str:
     """`2026-11-22T09:30:05.000000Z`: UTC, always with microseconds."""
     return (
