@@ -67,10 +67,12 @@ class Inbox:
                 waiting.written.set_exception(_stopping())
         for task in self._running:
             task.cancel()  # nobody waits any more for what they write
-        await self._tasks.__aexit__(kind, error, traceback)
-        if self._timer is not None:
-            self._timer.cancel()
-        await self._producer.__aexit__(kind, error, traceback)
+        try:
+            await self._tasks.__aexit__(kind, error, traceback)
+        finally:  # a task group that is left with an error raises it again; the producer has to be ended all the same
+            if self._timer is not None:
+                self._timer.cancel()
+            await self._producer.__aexit__(kind, error, traceback)
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._tasks.create_task(work)
