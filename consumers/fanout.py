@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
@@ -22,17 +22,18 @@ import msgspec
 from consumers.backoff import retry_after_s, retry_in_s
 from consumers.callees import Callee
 from consumers.client import Answer
+from consumers.lanes import ActiveLane, Todo, record_of, say
 from consumers.notes import DELIVERIES_AWAY_TOO_LONG, note, read_note
 from consumers.partition import Feed, FeedClosed
 from consumers.recorder import Recorder
 from consumers.view import Merging, RecreatedTopicError, View, record_in
-from notifier import events, metrics, webhooks
+from consumers.watermark import Watermark
+from notifier import events, webhooks
 from notifier.clock import Clock
 from notifier.config import Delivery
 from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, from_record, lane_key, merge, settle, wait
 from notifier.errors import NewerStateError
 from notifier.events import Telling
-from notifier.evidence import trace_id
 from notifier.logs import get_logger
 from notifier.outage import Outages
 from notifier.ports import Appender, DueChange, Kept, LogReader, ViewStore
@@ -103,70 +104,6 @@ class FanoutJob:
         return FanoutPartition(self, partition)
 
 
-@dataclass(slots=True)
-class _Todo:
-    """One event for one endpoint. `counts` is its event's offset while that waits for it; times are the event loop's."""
-
-    ref: Ref
-    telling: Telling | None
-    counts: int | None
-    arrived_at: float
-
-
-@dataclass(slots=True)
-class _ActiveLane:
-    """A lane that is being served: its events in order, by one task."""
-
-    key: bytes
-    callee: Callee
-    channel: str
-    order: str
-    todo: deque[_Todo]
-    since: datetime
-    attempt: int = 0
-    is_calling: bool = False
-    is_engaged: bool = False
-    """From the call until what came of it is recorded."""
-    next_attempt_at: datetime | None = None
-    """When what durably waits in it is due; it has to be remembered when the lane is served no more."""
-    is_parked: bool = False
-
-
-@dataclass(slots=True)
-class _Watermark:
-    """Which events are done: what may be committed is the first that is not."""
-
-    pending: OrderedDict[int, tuple[int, int]] = field(default_factory=OrderedDict)
-    """By offset: how many deliveries it waits for, and when it was appended (Unix milliseconds)."""
-    next_offset: int = 0
-
-    def add(self, offset: int, deliveries: int, appended_at_ms: int) -> None:
-        """An event was seen, with so many deliveries that it waits for."""
-        self.next_offset = offset + 1
-        if deliveries:
-            self.pending[offset] = deliveries, appended_at_ms
-
-    def done(self, offset: int) -> bool:
-        """One delivery of an event is settled or recorded as waiting; whether that moves the mark."""
-        deliveries, appended_at_ms = self.pending[offset]
-        if deliveries > 1:
-            self.pending[offset] = deliveries - 1, appended_at_ms
-            return False
-        is_first = offset == next(iter(self.pending))
-        del self.pending[offset]
-        return is_first
-
-    @property
-    def upto(self) -> int:
-        """Everything below is done."""
-        return next(iter(self.pending), self.next_offset)
-
-    @property
-    def oldest_at_ms(self) -> int | None:
-        """When the first event that is not done was appended."""
-        return next((appended_at_ms for _, appended_at_ms in self.pending.values()), None)
-
-
 class FanoutPartition:
     """One partition of the orders log, told."""
 
@@ -177,13 +114,13 @@ class FanoutPartition:
             job.topics.deliveries, partition, LANES, store=job.store, reader=job.reader, appender=job.appender
         )
         self._recorder = Recorder(self._view, job.outages, on_lane=self._on_lane)
-        self._lanes: dict[bytes, _ActiveLane] = {}
+        self._lanes: dict[bytes, ActiveLane] = {}
         self._going_behind: Counter[bytes] = Counter()
         """How many events of a lane are being written down behind what waits there: until they are, none of it is begun."""
         self._next_due_ms: dict[str, int] = {}
         self._has_changed = asyncio.Event()
         self._feed: Feed | None = None
-        self._watermark = _Watermark()
+        self._watermark = Watermark()
         self._in_memory = 0
         self._is_finishing = False
         self._tasks = asyncio.TaskGroup()
@@ -334,7 +271,7 @@ class FanoutPartition:
             self._watermark.add(stored.offset, counts[stored.offset], stored.appended_at_ms)
         self._count_done()
         for stored, telling, callee, key in fresh:
-            todo = _Todo(
+            todo = Todo(
                 Ref(telling.version, stored.offset, telling.event_id),
                 telling,
                 stored.offset,
@@ -354,14 +291,14 @@ class FanoutPartition:
         lane = self._lanes.get(key)
         return lane is not None and any(todo.ref.version == version for todo in lane.todo)
 
-    def _enqueue(self, key: bytes, callee: Callee, telling: Telling, todo: _Todo, *, is_behind: bool) -> None:
+    def _enqueue(self, key: bytes, callee: Callee, telling: Telling, todo: Todo, *, is_behind: bool) -> None:
         self._in_memory += 1
         lane = self._lanes.get(key)
         if lane is not None and not lane.is_parked:
             lane.todo.append(todo)
             return
         now = self._job.clock.now()
-        lane = _ActiveLane(key, callee, telling.channel, telling.order, deque([todo]), now)
+        lane = ActiveLane(key, callee, telling.channel, telling.order, deque([todo]), now)
         if is_behind or callee.is_suspended or self._is_busy(key):
             # something waits before it, or nothing is sent there now: it goes behind, durably, and comes back when due
             self._going_behind[key] += 1
@@ -370,7 +307,7 @@ class FanoutPartition:
         self._lanes[key] = lane
         self._tasks.create_task(self._serve(lane))
 
-    async def _go_behind(self, lane: _ActiveLane, now: datetime) -> None:
+    async def _go_behind(self, lane: ActiveLane, now: datetime) -> None:
         await self._write_down(lane, now)
         self._going_behind[lane.key] -= 1
         if not self._going_behind[lane.key]:
@@ -383,7 +320,7 @@ class FanoutPartition:
 
     # Serving a lane
 
-    async def _serve(self, lane: _ActiveLane) -> None:
+    async def _serve(self, lane: ActiveLane) -> None:
         """Tell a lane's events in order, until one fails or none is left."""
         try:
             while lane.todo and not lane.is_parked and not self._is_finishing:
@@ -418,7 +355,7 @@ class FanoutPartition:
             endpoint.url, {**endpoint.headers, **headers}, telling.body, timeout_s=endpoint.timeout_s, tls=callee.tls
         )
 
-    async def _judge(self, lane: _ActiveLane, todo: _Todo, answer: Answer) -> bool:
+    async def _judge(self, lane: ActiveLane, todo: Todo, answer: Answer) -> bool:
         """Record what came of an attempt; whether the lane goes on."""
         job = self._job
         lane.callee.note(is_accepted=answer.is_accepted)
@@ -439,10 +376,10 @@ class FanoutPartition:
             random=job.random,
         )  # fmt: skip
         await self._write_down(lane, now + timedelta(seconds=retry_s), Outcome.FAILED, answer)
-        self._say(lane, todo, Outcome.FAILED, answer, retry_in_s=round(retry_s, 3))
+        say(lane, todo, Outcome.FAILED, answer, self._job.clock.now(), retry_in_s=round(retry_s, 3))
         return False
 
-    async def _settle(self, lane: _ActiveLane, todo: _Todo, outcome: Outcome, answer: Answer | None) -> None:
+    async def _settle(self, lane: ActiveLane, todo: Todo, outcome: Outcome, answer: Answer | None) -> None:
         now = self._job.clock.now()
         is_dead = outcome is Outcome.DEAD
 
@@ -450,27 +387,27 @@ class FanoutPartition:
             if before.settled >= todo.ref.version:
                 return None  # another owner settled it
             after = settle(before, todo.ref, now=now, is_dead=is_dead)
-            return self._record(lane, todo, outcome, answer, after)
+            return record_of(lane, todo, outcome, answer, after, partition=self._partition)
 
         durable = await self._recorder.record(lane.key, step)
         lane.next_attempt_at = durable.next_attempt_at
-        self._say(lane, todo, outcome, answer)
+        say(lane, todo, outcome, answer, self._job.clock.now())
         self._follow(lane, durable)
         lane.attempt = 0
         lane.since = now
 
-    def _follow(self, lane: _ActiveLane, durable: Lane) -> None:
+    def _follow(self, lane: ActiveLane, durable: Lane) -> None:
         """Go on with what the log says: another owner may have settled events of ours, and have written down others between."""
         while lane.todo and lane.todo[0].ref.version <= durable.settled:
             self._release(lane.todo.popleft())
         held = {todo.ref.version for todo in lane.todo}
-        others = [_Todo(ref, None, None, 0.0) for ref in durable.waiting if ref.version not in held]
+        others = [Todo(ref, None, None, 0.0) for ref in durable.waiting if ref.version not in held]
         if others:
             lane.todo = deque(sorted((*lane.todo, *others), key=lambda todo: todo.ref))
 
     async def _write_down(
         self,
-        lane: _ActiveLane,
+        lane: ActiveLane,
         due: datetime,
         outcome: Outcome = Outcome.WAITING,
         answer: Answer | None = None,
@@ -481,34 +418,18 @@ class FanoutPartition:
 
         def step(before: Lane) -> DeliveryRecord | None:
             after = wait(before, [todo.ref for todo in todos], since=lane.since, attempt=attempt, due=due)
-            return self._record(lane, todos[0], outcome, answer, after) if after != before else None
+            return (
+                record_of(lane, todos[0], outcome, answer, after, partition=self._partition)
+                if after != before
+                else None
+            )
 
         if todos:
             lane.next_attempt_at = (await self._recorder.record(lane.key, step)).next_attempt_at
         for todo in todos:
             self._release(todo)
 
-    def _record(
-        self, lane: _ActiveLane, todo: _Todo, outcome: Outcome, answer: Answer | None, after: Lane
-    ) -> DeliveryRecord:
-        return DeliveryRecord(
-            event_id=todo.ref.event_id,
-            endpoint=lane.callee.endpoint.name,
-            channel=lane.channel,
-            order=lane.order,
-            version=todo.ref.version,
-            event_partition=self._partition,
-            event_offset=todo.ref.offset,
-            attempt=lane.attempt,
-            outcome=outcome,
-            status_code=answer.status_code if answer else None,
-            duration_ms=round(answer.duration_ms, 1) if answer else None,
-            error=answer.error.value if answer and answer.error else None,
-            next_attempt_at=after.next_attempt_at,
-            lane=after,
-        )
-
-    async def _body(self, lane: _ActiveLane, ref: Ref) -> Telling | None:
+    async def _body(self, lane: ActiveLane, ref: Ref) -> Telling | None:
         """An event's body, from the orders view or else from the log at its offset; None: superseded and compacted away."""
         job, key = self._job, f"{lane.channel}/{lane.order}".encode()
         (entry,) = (await job.store.read(job.topics.orders, self._partition, [key])).entries
@@ -519,7 +440,7 @@ class FanoutPartition:
             return None
         return events.telling_of(stored.record)
 
-    def _release(self, todo: _Todo) -> None:
+    def _release(self, todo: Todo) -> None:
         """What this event waited for is durable, in one way or the other."""
         if todo.counts is not None:
             if self._watermark.done(todo.counts):
@@ -528,71 +449,12 @@ class FanoutPartition:
             self._in_memory -= 1
             self._has_changed.set()
 
-    def _forget(self, lane: _ActiveLane) -> None:
+    def _forget(self, lane: ActiveLane) -> None:
         if self._lanes.get(lane.key) is lane:
             del self._lanes[lane.key]
         if lane.next_attempt_at is not None:
             self._due_at(lane.key, lane.next_attempt_at)
         self._has_changed.set()
-
-    def _say(
-        self,
-        lane: _ActiveLane,
-        todo: _Todo,
-        outcome: Outcome,
-        answer: Answer | None,
-        *,
-        retry_in_s: float | None = None,
-    ) -> None:
-        endpoint = lane.callee.endpoint.name
-        metrics.DELIVERIES.of(endpoint, outcome.value).inc()
-        telling = todo.telling
-        if outcome is Outcome.SKIPPED:
-            log.warning(
-                "delivery.skipped",
-                endpoint=endpoint,
-                channel=lane.channel,
-                order=lane.order,
-                event_id=todo.ref.event_id,
-                version=todo.ref.version,
-            )
-        if answer is None or telling is None:
-            return
-        metrics.ATTEMPT_SECONDS.of(outcome.value).observe(answer.duration_ms / 1000)
-        received_at = datetime.fromisoformat(telling.received_at)
-        since_received_ms = round((self._job.clock.now() - received_at).total_seconds() * 1000, 1)
-        error = answer.error.value if answer.error else None
-        log.info(
-            "delivery.attempted",
-            endpoint=endpoint,
-            channel=lane.channel,
-            order=lane.order,
-            event_id=telling.event_id,
-            version=todo.ref.version,
-            attempt=lane.attempt,
-            outcome=outcome.value,
-            status_code=answer.status_code,
-            error=error,
-            duration_ms=round(answer.duration_ms, 1),
-            retry_in_s=retry_in_s,
-            since_received_ms=since_received_ms,
-            trace_id=trace_id(telling.traceparent),
-        )
-        if outcome is Outcome.ACCEPTED:
-            metrics.DELIVERY_AGE_SECONDS.of().observe(since_received_ms / 1000)
-        if outcome is Outcome.DEAD:
-            log.error(
-                "delivery.exhausted",
-                endpoint=endpoint,
-                channel=lane.channel,
-                order=lane.order,
-                event_id=telling.event_id,
-                version=todo.ref.version,
-                attempt=lane.attempt,
-                outcome=outcome.value,
-                status_code=answer.status_code,
-                error=error,
-            )
 
     # What waits
 
@@ -622,7 +484,7 @@ class FanoutPartition:
             ]
             await asyncio.gather(*(self._park_one(lane) for lane in slow))
 
-    async def _park_one(self, lane: _ActiveLane) -> None:
+    async def _park_one(self, lane: ActiveLane) -> None:
         now = self._job.clock.now()
         if lane.is_calling:
             await self._write_down(lane, now + timedelta(seconds=lane.callee.endpoint.timeout_s))
@@ -682,12 +544,12 @@ class FanoutPartition:
             delivery = from_record(record) if record else None
             if delivery is None or not delivery.lane.waiting or self._is_busy(key) or self._is_finishing:
                 continue
-            lane = _ActiveLane(
+            lane = ActiveLane(
                 key,
                 callee,
                 delivery.channel,
                 delivery.order,
-                deque(_Todo(ref, None, None, 0.0) for ref in delivery.lane.waiting),
+                deque(Todo(ref, None, None, 0.0) for ref in delivery.lane.waiting),
                 delivery.lane.since or now,
                 attempt=delivery.lane.attempt,
             )
