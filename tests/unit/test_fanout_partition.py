@@ -387,7 +387,7 @@ async def test_an_endpoint_that_only_fails_is_suspended_and_probed_one_at_a_time
     await merchants.until(lambda: len(merchants.told) == told + 1)
 
     written = len(recorded(world))
-    await asyncio.sleep(0.3)  # a time, not a wait: what a probe that hangs costs while it hangs
+    await spin()
 
     assert len(merchants.told) == told + 1, "one probe is out, and no other"
     assert len(recorded(world)) - written <= 20, "and nothing is written down again and again meanwhile"
