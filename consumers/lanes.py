@@ -81,32 +81,30 @@ def say(
     endpoint = lane.callee.endpoint.name
     metrics.DELIVERIES.of(endpoint, outcome.value).inc()
     telling = todo.telling
+    ids = {
+        "endpoint": endpoint,
+        "channel": lane.channel,
+        "order": lane.order,
+        "event_id": todo.ref.event_id,
+        "version": todo.ref.version,
+    }
     if outcome is Outcome.SKIPPED:
-        log.warning(
-            "delivery.skipped",
-            endpoint=endpoint,
-            channel=lane.channel,
-            order=lane.order,
-            event_id=todo.ref.event_id,
-            version=todo.ref.version,
-        )
+        log.warning("delivery.skipped", **ids)
     if answer is None or telling is None:
         return
     metrics.ATTEMPT_SECONDS.of(outcome.value).observe(answer.duration_ms / 1000)
     received_at = datetime.fromisoformat(telling.received_at)
     since_received_ms = round((now - received_at).total_seconds() * 1000, 1)
-    error = answer.error.value if answer.error else None
+    ended = {
+        "attempt": lane.attempt,
+        "outcome": outcome.value,
+        "status_code": answer.status_code,
+        "error": answer.error.value if answer.error else None,
+    }
     log.info(
         "delivery.attempted",
-        endpoint=endpoint,
-        channel=lane.channel,
-        order=lane.order,
-        event_id=telling.event_id,
-        version=todo.ref.version,
-        attempt=lane.attempt,
-        outcome=outcome.value,
-        status_code=answer.status_code,
-        error=error,
+        **ids,
+        **ended,
         duration_ms=round(answer.duration_ms, 1),
         retry_in_s=retry_in_s,
         since_received_ms=since_received_ms,
@@ -115,15 +113,4 @@ def say(
     if outcome is Outcome.ACCEPTED:
         metrics.DELIVERY_AGE_SECONDS.of().observe(since_received_ms / 1000)
     if outcome is Outcome.DEAD:
-        log.error(
-            "delivery.exhausted",
-            endpoint=endpoint,
-            channel=lane.channel,
-            order=lane.order,
-            event_id=telling.event_id,
-            version=todo.ref.version,
-            attempt=lane.attempt,
-            outcome=outcome.value,
-            status_code=answer.status_code,
-            error=error,
-        )
+        log.error("delivery.exhausted", **ids, **ended)
