@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from consumers.notes import ORDERS_AWAY_TOO_LONG, note, read_note
+from consumers.notes import ORDERS_AWAY_TOO_LONG, note, resume
 from consumers.partition import Batch, Feed
 from consumers.turns import in_turns
 from consumers.view import Merging, RecreatedTopicError, View
@@ -103,18 +103,12 @@ class OrdersPartition:
     async def _open(self, feed: Feed) -> int:
         """Where to begin, with a view that knows what the last committer knew (rules 4 and 9)."""
         job, inbox = self._job, self._job.topics.inbox
-        commit = await feed.committed(inbox)
-        noted = read_note(commit.metadata) if commit else None
-        start, end = await job.reader.bounds(inbox, self._partition)
-        if commit is not None and commit.offset > end:
-            raise RecreatedTopicError(
-                f"{inbox} partition {self._partition} ends at {end}, but {commit.offset} was committed: the topic was deleted and"
-                " made anew. Give the installation a new kafka.topic_prefix, or delete the consumer group to start over."
-            )
-        await self._refuse_another_inbox(start, end)
-        is_continued = commit is not None and noted is not None and job.clock.now() - noted.at <= ORDERS_AWAY_TOO_LONG
-        await self._view.open(noted.end if noted and is_continued else 0)
-        return commit.offset if commit and is_continued else start
+        left = await resume(
+            feed, job.reader, inbox, self._partition, now=job.clock.now(), too_long=ORDERS_AWAY_TOO_LONG
+        )
+        await self._refuse_another_inbox(left.start, left.end)
+        await self._view.open(left.known_end)
+        return left.committed if left.committed is not None and left.is_recent else left.start
 
     async def _refuse_another_inbox(self, start: int, end: int) -> None:
         """
