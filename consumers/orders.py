@@ -17,7 +17,6 @@ from consumers.partition import Batch, Feed
 from consumers.turns import in_turns
 from consumers.view import Merging, RecreatedTopicError, View
 from notifier import events, evidence, metrics
-from notifier.alipayhk import mapi
 from notifier.clock import Clock
 from notifier.errors import NewerStateError, Reason, Unusable
 from notifier.evidence import USABLE, Evidence, trace_id
@@ -25,6 +24,7 @@ from notifier.logs import failure, get_logger
 from notifier.order import Changed, Known, SetAside, Unchanged, decide
 from notifier.outage import Outages
 from notifier.ports import Appender, LogReader, ViewStore
+from notifier.reading import statement_of
 from notifier.record import Record, Stored
 from notifier.topics import Topics
 
@@ -200,7 +200,7 @@ class _Fold:
             self._set_aside(stored, read, Reason(read.verdict))
             return
         try:
-            statement = mapi.statement_of(read)
+            statement = statement_of(read)
         except Unusable as unusable:
             self._set_aside(stored, read, unusable.reason)
             return

@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from notifier import delivery, events, evidence
-from notifier.alipayhk import mapi
 from notifier.delivery import DeliveryRecord, Lane, Outcome
 from notifier.errors import Unusable
 from notifier.events import Telling
 from notifier.evidence import USABLE, Evidence
 from notifier.order import Changed, Known, SetAside, decide
+from notifier.reading import statement_of
 from notifier.record import Record
 from notifier.settings.endpoints import Endpoint
 from notifier.topics import Topics
@@ -90,7 +90,7 @@ class Replay:
             self.aside[offset] = read.verdict
             return
         try:
-            statement = mapi.statement_of(read)
+            statement = statement_of(read)
         except Unusable as unusable:
             self.aside[offset] = unusable.reason.value
             return

@@ -14,7 +14,7 @@ from jsonschema import Draft7Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT7
 
-from notifier import delivery, events, webhooks
+from notifier import delivery, events, release, webhooks
 from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref
 from notifier.errors import Reason
 from notifier.evidence import USABLE, Kind, to_quarantine, to_record
@@ -149,6 +149,17 @@ def test_every_attempts_headers_are_described(secrets: int, body: bytes, sent_at
     keys = [webhooks.Secret(bytes([number]) * 24) for number in range(secrets)]
 
     _judge("webhook-headers", webhooks.headers(keys, f"evt_{0:032x}", sent_at, body))
+
+
+@given(st.integers(0, 1000), st.integers(0, 10**12), st.text(max_size=20), st.none() | st.text(max_size=20))
+def test_every_operators_word_is_described(partition: int, offset: int, reason: str, by: str | None) -> None:
+    _, held = evidence_of(notification())
+    word = release.Word(release.Held(partition, offset, "2026112222001"), reason, by)
+
+    record = to_record(release.to_evidence(word, held, held.received_at))
+
+    _judge("inbox-release", json.loads(record.value))
+    _judge("inbox-headers", {name: value.decode() for name, value in record.headers})
 
 
 # The names of contract section 6 and 7, copied from there: a schema may have more, never less.
