@@ -27,7 +27,7 @@ from notifier.kafka.producer import Producer
 from notifier.kafka.reader import Reader
 from notifier.listening import address_of, listening
 from notifier.outage import Outages
-from notifier.topics import Topics
+from notifier.topics import Topics, record_bytes_max
 from notifier.views import RedisViews, WrongPolicyError
 
 log = logs.get_logger()
@@ -90,7 +90,7 @@ async def partition_loop(job: Job, settings: Settings, outages: Outages) -> Asyn
         access,
         service=job,
         timeout_s=APPEND_TIMEOUT_S,
-        record_bytes_max=2 * settings.ingress.body_bytes_max + 65_536,
+        record_bytes_max=record_bytes_max(settings.ingress.body_bytes_max),
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(store.close)

@@ -32,7 +32,7 @@ from notifier.listener import Listener
 from notifier.listening import BACKLOG, CannotListenError, address_of, listening
 from notifier.notify_verify import NotifyVerifier
 from notifier.ports import InboxAppender
-from notifier.topics import Topics
+from notifier.topics import Topics, record_bytes_max
 from notifier.workers import STOP_EXTRA_S, Crew, answer_parent
 
 log = logs.get_logger()
@@ -159,7 +159,7 @@ async def inbox_of(settings: Settings) -> AsyncIterator[Inbox]:
         Access.to(settings.kafka, f"notifier-ingress-{os.getpid()}"),
         service="ingress",
         timeout_s=settings.ingress.append_timeout_s,
-        record_bytes_max=2 * settings.ingress.body_bytes_max + 65_536,  # a body and its headers
+        record_bytes_max=record_bytes_max(settings.ingress.body_bytes_max),
         replace_on_timeout=False,
     )
     topic = Topics(settings.kafka.topic_prefix).inbox

@@ -53,6 +53,18 @@ class TopicPlan:
     settings: dict[str, str]
 
 
+RECORD_BYTES_DEFAULT = 1_048_588
+"""What Kafka takes where nothing is said (`message.max.bytes`): a topic of ours takes no less."""
+
+
+def record_bytes_max(body_bytes_max: int) -> int:
+    """
+    The longest record that a process of ours appends, in bytes: twice the largest body, for its headers and for what the
+    fold adds, and 64 KiB for what does not grow with the body (at most 256 facts an order).
+    """
+    return 2 * body_bytes_max + 65_536
+
+
 def plans(
     topics: Topics, *, partitions: int, replication_factor: int, kept_s: int, body_bytes_max: int
 ) -> list[TopicPlan]:
@@ -60,7 +72,8 @@ def plans(
     What each topic has to be.
 
     All have the same number of partitions, because what follows from an inbox record has its partition number everywhere.
-    With one replica an acknowledgement would only mean the page cache, so each message is flushed; with three, two must have it.
+    With one replica an acknowledgement would only mean the page cache, so each message is flushed; with three, two must have it,
+    and none that lacks acknowledged records may come to lead. Nothing goes because a log has grown large, only by its age.
 
     Args:
         kept_s: how long the orders topic keeps an order that no longer changes, in seconds.
@@ -86,12 +99,14 @@ def plans(
     ]
     common = {
         "message.timestamp.type": "LogAppendTime",
-        "max.message.bytes": str(max(1_048_588, 2 * body_bytes_max)),
+        "max.message.bytes": str(max(RECORD_BYTES_DEFAULT, record_bytes_max(body_bytes_max))),
+        "retention.bytes": "-1",
     }
     if replication_factor == 1:
         common["flush.messages"] = "1"
     else:
         common["min.insync.replicas"] = str(min(2, replication_factor))
+        common["unclean.leader.election.enable"] = "false"
     return [TopicPlan(name, partitions, replication_factor, settings | common) for name, settings in own]
 
 

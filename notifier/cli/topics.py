@@ -10,32 +10,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from notifier.checks.topics import alter, cost, is_altered, is_shortened, remedy, shown
 from notifier.cli.options import AsJson, CommandFailed, ConfigFile, print_json, reaching_kafka, read_settings
 from notifier.config import Settings
 from notifier.kafka.access import Access
-from notifier.kafka.admin import PARTITIONS, REPLICATION, Admin, CannotCreateError, Compared, Difference
+from notifier.kafka.admin import Admin, CannotCreateError, Compared, Difference
 from notifier.topics import TopicPlan, Topics, plans
 
-COSTS = {
-    PARTITIONS: "what follows from one notification must have one partition number in all topics; consumers work wrongly",
-    REPLICATION: "how many brokers may be lost before records are",
-    "cleanup.policy": "what is still needed may be deleted, or what is not kept for ever",
-    "retention.ms": "records go too early, or stay too long",
-    "min.compaction.lag.ms": "a consumer that was away does not find the steps it has to read again",
-    "message.timestamp.type": "times are those of the senders' clocks, and retention counts from them",
-    "max.message.bytes": "a large notification is refused, and AlipayHK sends it again in vain",
-    "flush.messages": "with one copy: what was acknowledged may be lost when the machine goes down",
-    "min.insync.replicas": "what was acknowledged may lie on one broker alone",
-}
-"""What a difference costs, by setting."""
-
-_OTHERWISE_MENDED = {
-    PARTITIONS: (
-        " A topic keeps its number: set kafka.partitions to what the topics have, or kafka.topic_prefix to a name for new ones."
-    ),
-    REPLICATION: " kafka-reassign-partitions.sh changes it, or set kafka.replication_factor to what the topics have.",
-}
-"""What no `kafka-configs.sh` mends."""
+_CREATE = "`notifier topics --apply` creates it"
 
 
 def topics(
@@ -47,14 +29,18 @@ def topics(
     """
     Compare the Kafka topics with what is needed; with `--apply`, create those that are missing.
 
-    A topic that is there is never changed and never deleted: where it differs, the command that mends it is shown. The exit
-    status is 0 if all topics are as they have to be, else 1.
+    Looked at are partitions, replication, cleanup, retention, compaction lag, timestamps, flush, the largest message. A topic
+    that is there is never changed and never deleted: for each difference you see what it costs or risks, and the command that
+    mends it, for you to decide. (A shorter retention would delete at once; and another number of partitions would move
+    orders: that one cannot be mended.)
+
+    The exit status is 0 if all topics are as they have to be, else 1.
     """
     settings = read_settings(context, config_file)
     with reaching_kafka(settings):
         compared = asyncio.run(_compare(settings, apply))
     if as_json:
-        print_json([row for one in compared for row in _rows(one)])
+        print_json([row for one in compared for row in _rows(one, settings.kafka.bootstrap_servers)])
     else:
         _print_table(compared)
         _print_remedies(compared, settings.kafka.bootstrap_servers)
@@ -92,7 +78,7 @@ async def _create(admin: Admin, missing: list[TopicPlan]) -> None:
         typer.echo(f"created {plan.name}", err=True)
 
 
-def _rows(one: Compared) -> list[dict[str, object]]:
+def _rows(one: Compared, servers: str) -> list[dict[str, object]]:
     """One flat object for a topic that is as it has to be, or is missing; else one for each difference."""
     differences: tuple[Difference | None, ...] = one.differences or (None,)
     return [
@@ -102,7 +88,8 @@ def _rows(one: Compared) -> list[dict[str, object]]:
             "setting": difference.setting if difference else None,
             "has": difference.has if difference else None,
             "needs": difference.needs if difference else None,
-            "cost": COSTS[difference.setting] if difference else None,
+            "cost": cost(difference) if difference else None,
+            "remedy": remedy(one, difference, servers) if difference else None if one.exists else _CREATE,
         }
         for difference in differences
     ]
@@ -114,31 +101,35 @@ def _print_table(compared: list[Compared]) -> None:
         table.add_column(name, overflow="fold")
     styles = {"ok": "green", "missing": "red", "differs": "yellow"}
     for one in compared:
-        for row in _rows(one):
-            topic, state, *rest = [str(value) if value is not None else "" for value in row.values()][:5]
-            table.add_row(topic, f"[{styles[state]}]{state}[/]", *rest)
+        state = f"[{styles[one.state]}]{one.state}[/]"
+        table.add_row(one.plan.name, state, *(_cells(one.differences[0]) if one.differences else ()))
+        for difference in one.differences[1:]:
+            table.add_row("", "", *_cells(difference))
     Console().print(table)
 
 
+def _cells(difference: Difference) -> tuple[str, str, str]:
+    setting = difference.setting
+    return setting, shown(setting, difference.has), shown(setting, difference.needs)
+
+
 def _print_remedies(compared: list[Compared], servers: str) -> None:
-    """What each difference costs, and what mends it. What is the same for all topics is said once."""
+    """What each difference costs, and what mends it. What is the same for several topics is said once."""
     if any(one.state == "missing" for one in compared):
-        typer.echo("Missing: `notifier topics --apply` creates it.")
-    for setting in dict.fromkeys([each.setting for one in compared for each in one.differences]):
-        typer.echo(f"{setting}: {COSTS[setting]}.{_OTHERWISE_MENDED.get(setting, '')}")
+        typer.echo(f"Missing: {_CREATE}.")
+    costs: dict[str, None] = {}
     for one in compared:
-        own = [
-            f"{each.setting}={_quoted(each.needs)}" for each in one.differences if each.setting not in _OTHERWISE_MENDED
-        ]
-        if own:
-            typer.echo(
-                f"Mend {one.plan.name}:\n  kafka-configs.sh --bootstrap-server {servers} --alter --entity-type topics "
-                f"--entity-name {one.plan.name} --add-config '{','.join(own)}'"
-            )
-
-
-def _quoted(value: str) -> str:
-    return f"[{value}]" if "," in value else value  # how kafka-configs takes a list
+        for each in one.differences:
+            mended = "" if is_altered(each) else f" {remedy(one, each, servers)}"
+            costs[f"{each.setting}: {cost(each)}.{mended}"] = None
+    for line in costs:
+        typer.echo(line)
+    for one in compared:
+        altered = [each for each in one.differences if is_altered(each)]
+        if altered:
+            typer.echo(f"Mend {one.plan.name}:\n  {alter(one.plan.name, altered, servers)}")
+    if any(is_shortened(each) for one in compared for each in one.differences):
+        typer.echo("A shorter retention deletes at once what is older.")
 
 
 def register(app: typer.Typer) -> None:

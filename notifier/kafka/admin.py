@@ -80,9 +80,15 @@ def compare(plan: TopicPlan, found: Found | None) -> Compared:
     )
 
 
+_AT_LEAST = frozenset({"max.message.bytes", "min.compaction.lag.ms"})
+"""More than is needed of these does no harm."""
+
+
 def _same(name: str, has: str, needs: str) -> bool:
     if name == "cleanup.policy":  # a set, which Kafka writes in any order
         return sorted(has.split(",")) == sorted(needs.split(","))
+    if name in _AT_LEAST and has.isdecimal():
+        return int(has) >= int(needs)
     return has == needs
 
 

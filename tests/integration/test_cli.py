@@ -65,6 +65,7 @@ class TestTopics:
 
         topics = [f"{topic_prefix}.{name}.v1" for name in ("inbox", "orders", "deliveries", "commands", "quarantine")]
         assert [(row["topic"], row["state"]) for row in before] == [(topic, "missing") for topic in topics]
+        assert {row["remedy"] for row in before} == {"`notifier topics --apply` creates it"}
         assert made.err.splitlines() == [f"created {topic}" for topic in topics]
         assert [(row["topic"], row["state"]) for row in after] == [(topic, "ok") for topic in topics]
 
@@ -93,10 +94,12 @@ class TestTopics:
         rows = json.loads(capsys.readouterr().out)
 
         assert f"--entity-name {topic_prefix}.orders.v1 --add-config 'retention.ms=800000000'" in said
-        assert "set kafka.partitions to what the topics have" in said
+        assert "set kafka.partitions to 3 if all topics have that" in said
         differing = [(row["topic"], row["setting"], row["has"], row["needs"]) for row in rows]
         assert differing.count((f"{topic_prefix}.inbox.v1", "partitions", "3", "4")) == 1
         assert (f"{topic_prefix}.orders.v1", "retention.ms", "34560000000", "800000000") in differing
+        assert "A shorter retention deletes at once what is older." in said
+        assert all(row["cost"] and row["remedy"] for row in rows)
 
     def test_what_the_cluster_refuses_is_told_in_its_words(
         self, notifier: Notifier, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

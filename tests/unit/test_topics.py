@@ -7,7 +7,8 @@ from aiokafka.partitioner import murmur2 as murmur2_of_aiokafka
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.topics import Topics, murmur2, partition_of, plans
+from notifier.kafka.producer import BATCH_BYTES_MAX
+from notifier.topics import Topics, murmur2, partition_of, plans, record_bytes_max
 
 DAY_MS = 24 * 60 * 60 * 1000
 
@@ -73,6 +74,7 @@ def test_the_table_of_the_contract(topic: str, cleanup: str, retention_days: int
     assert plan.settings["retention.ms"] == str(retention_days * DAY_MS)
     assert plan.settings.get("min.compaction.lag.ms") == (None if lag_days is None else str(lag_days * DAY_MS))
     assert plan.settings["message.timestamp.type"] == "LogAppendTime"
+    assert plan.settings["retention.bytes"] == "-1"  # by age alone, as the table says
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,14 @@ def test_an_acknowledgement_means_durable(replicas: int, durable: dict[str, str]
 @given(st.integers(1, 2**27))
 def test_the_largest_body_fits_with_its_headers(body_bytes_max: int) -> None:
     for plan in plans(Topics("p"), partitions=1, replication_factor=1, kept_s=1, body_bytes_max=body_bytes_max):
-        assert int(plan.settings["max.message.bytes"]) >= body_bytes_max + min(body_bytes_max, 65536)
+        assert int(plan.settings["max.message.bytes"]) >= body_bytes_max + 65_536
+
+
+@given(st.integers(1024, 1_048_576))
+def test_a_topic_takes_what_a_producer_sends(body_bytes_max: int) -> None:
+    """Its longest record, and a batch of short ones: what the broker refuses would be sent again for ever."""
+    for plan in plans(Topics("p"), partitions=1, replication_factor=1, kept_s=1, body_bytes_max=body_bytes_max):
+        assert int(plan.settings["max.message.bytes"]) >= max(record_bytes_max(body_bytes_max), BATCH_BYTES_MAX)
 
 
 def test_groups_are_named_after_their_jobs() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from notifier.cli.topics import COSTS
+from notifier.checks.topics import COSTS, COSTS_OF_MORE, cost, is_shortened, remedy
 from notifier.kafka.admin import PARTITIONS, REPLICATION, Difference, Found, compare
 from notifier.topics import TopicPlan, Topics, plans
 
@@ -22,6 +22,21 @@ CASES: dict[str, tuple[Found, tuple[Difference, ...]]] = {
     "the same policy in another order": (
         replace(AS_PLANNED, settings=ORDERS.settings | {"cleanup.policy": "delete,compact"}),
         (),
+    ),
+    "a larger message, a longer lag": (
+        replace(
+            AS_PLANNED,
+            settings=ORDERS.settings | {"max.message.bytes": "9000000", "min.compaction.lag.ms": "9000000000"},
+        ),
+        (),
+    ),
+    "a smaller message": (
+        replace(AS_PLANNED, settings=ORDERS.settings | {"max.message.bytes": "65536"}),
+        (Difference("max.message.bytes", "65536", "1048588"),),
+    ),
+    "bounded by its size": (
+        replace(AS_PLANNED, settings=ORDERS.settings | {"retention.bytes": "1073741824"}),
+        (Difference("retention.bytes", "1073741824", "-1"),),
     ),
     "never deleted": (
         replace(AS_PLANNED, settings=ORDERS.settings | {"cleanup.policy": "compact"}),
@@ -57,3 +72,38 @@ def _all_plans() -> list[TopicPlan]:
 def test_every_setting_of_a_plan_has_its_cost() -> None:
     """A difference that nobody can judge would be mended by nobody."""
     assert {PARTITIONS, REPLICATION}.union(*[plan.settings for plan in _all_plans()]) == set(COSTS)
+    assert set(COSTS_OF_MORE) < set(COSTS)
+
+
+@pytest.mark.parametrize(
+    ("difference", "costs", "is_mended_by_deleting"),
+    [
+        pytest.param(Difference("retention.ms", "1000", "2000"), COSTS, False, id="shorter than needed"),
+        pytest.param(Difference("retention.ms", "3000", "2000"), COSTS_OF_MORE, True, id="longer"),
+        pytest.param(Difference("retention.ms", "-1", "2000"), COSTS_OF_MORE, True, id="for ever"),
+        pytest.param(Difference("retention.ms", "", "2000"), COSTS, False, id="not told"),
+        pytest.param(Difference(REPLICATION, "1", "3"), COSTS, False, id="fewer copies"),
+        pytest.param(Difference(REPLICATION, "3", "1"), COSTS_OF_MORE, False, id="more copies"),
+        pytest.param(Difference("min.insync.replicas", "3", "2"), COSTS_OF_MORE, False, id="all copies in sync"),
+        pytest.param(Difference("flush.messages", "9223372036854775807", "1"), COSTS, False, id="not flushed"),
+    ],
+)
+def test_less_and_more_cost_different_things(
+    difference: Difference, costs: dict[str, str], is_mended_by_deleting: bool
+) -> None:
+    assert cost(difference) == costs[difference.setting]
+    assert is_shortened(difference) == is_mended_by_deleting
+
+
+def test_a_remedy_is_a_command_where_one_mends_it_safely_and_words_where_none_does() -> None:
+    one = compare(ORDERS, Found(12, 3, ORDERS.settings | {"retention.ms": "-1", "cleanup.policy": "delete"}))
+
+    remedies = {each.setting: remedy(one, each, "k:9092") for each in one.differences}
+
+    assert "set kafka.partitions to 12 if all topics have that" in remedies[PARTITIONS]
+    assert "set kafka.replication_factor to 3" in remedies[REPLICATION]
+    assert remedies["cleanup.policy"] == (
+        "`kafka-configs.sh --bootstrap-server k:9092 --alter --entity-type topics --entity-name t.orders.v1 "
+        "--add-config 'cleanup.policy=[compact,delete]'`"
+    )
+    assert remedies["retention.ms"].endswith("'retention.ms=86400000'`; it deletes at once what is older")
