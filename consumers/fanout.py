@@ -26,7 +26,7 @@ from consumers.lanes import ActiveLane, Todo, record_of, say
 from consumers.notes import DELIVERIES_AWAY_TOO_LONG, note, read_note
 from consumers.partition import Feed, FeedClosed
 from consumers.recorder import Recorder
-from consumers.view import Merging, RecreatedTopicError, View, record_in
+from consumers.view import Merging, RecreatedTopicError, View
 from consumers.watermark import Watermark
 from notifier import events, webhooks
 from notifier.clock import Clock
@@ -34,6 +34,7 @@ from notifier.config import Delivery
 from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, from_record, lane_key, merge, settle, wait
 from notifier.errors import NewerStateError
 from notifier.events import Telling
+from notifier.kept import record_in
 from notifier.logs import get_logger
 from notifier.outage import Outages
 from notifier.ports import Appender, DueChange, Kept, LogReader, ViewStore

@@ -15,12 +15,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import NamedTuple
 
-import msgspec
-
 from notifier import metrics
+from notifier.kept import kept, record_in
 from notifier.logs import get_logger
 from notifier.ports import Appender, DueChange, Kept, LogReader, Pointer, ViewStore
-from notifier.record import Headers, Record
+from notifier.record import Record
 
 log = get_logger()
 
@@ -48,16 +47,6 @@ class Snapshot(NamedTuple):
     position: int | None
     known: dict[bytes, Record]
 
-
-class _Body(msgspec.Struct, array_like=True):
-    """A record but for its key, whole, so that it can be appended again byte for byte (rule 6)."""
-
-    headers: Headers
-    value: bytes
-
-
-_pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(_Body).decode
 
 HELD_MAX = 10_000
 """Keys for which a catch-up that has met an older record last reads on, before it heals and moves the view."""
@@ -234,9 +223,7 @@ class View:
             await self._store.rest(self.topic, self.partition, pointers, upto=min(chunk.next_offset, end))
 
     async def _move(self, expected: int | None, position: int, latest: Mapping[bytes, tuple[Record, int]]) -> bool:
-        entries = {
-            key: Kept(offset, _pack(_Body(record.headers, record.value))) for key, (record, offset) in latest.items()
-        }
+        entries = {key: kept(record, offset) for key, (record, offset) in latest.items()}
         due = [change for record, _ in latest.values() if (change := self._merging.due(record)) is not None]
         return await self._store.write(
             self.topic, self.partition, expected=expected, position=position, entries=entries, due=due
@@ -263,9 +250,3 @@ class View:
                     elif is_strict and entry.offset >= (await self._reader.bounds(self.topic, self.partition))[0]:
                         return None
         return records
-
-
-def record_in(key: bytes, kept: Kept) -> Record:
-    """The record that a view keeps of a key."""
-    body = _unpack(kept.body)
-    return Record(key, body.value, body.headers)

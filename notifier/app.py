@@ -22,6 +22,7 @@ import uvloop
 from notifier import logs, metrics, notify_verify
 from notifier.clock import SystemClock
 from notifier.config import Settings
+from notifier.desk import desk_of
 from notifier.health import Health, answer_health
 from notifier.http import Limits
 from notifier.ingress import Door
@@ -133,7 +134,8 @@ async def _serve_alone(settings: Settings) -> None:
         async with AsyncExitStack() as stack:
             inbox = await stack.enter_async_context(inbox_of(settings))
             ingress = Ingress(settings, inbox)
-            await stack.enter_async_context(answer_health(internal, ingress))
+            desk = await stack.enter_async_context(desk_of(settings))
+            await stack.enter_async_context(answer_health(internal, ingress, desk.routes))
             async with ingress.open(public):
                 log.info(
                     "service.started",
@@ -236,7 +238,7 @@ async def _serve_with_workers(settings: Settings, count: int, config_file: Path 
     ):
         stop.on_signals(signal.SIGTERM, signal.SIGINT)
         crew = Crew(public, count, config_file, stop_s_max=finish_s_max(settings) + STOP_EXTRA_S)
-        async with answer_health(internal, crew), crew.at_work():
+        async with desk_of(settings) as desk, answer_health(internal, crew, desk.routes), crew.at_work():
             log.info(
                 "service.started",
                 public=str(address_of(public)),

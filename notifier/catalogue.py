@@ -267,6 +267,13 @@ _SERVICES = (
         "Its supervisor starts it again. If it keeps ending, report `error` and `where`.",
     ),
     _entry(
+        "request.failed",
+        "error",
+        "error where",
+        "A bug: answering a question on the internal listener raised an exception. It was answered 500; nothing else stopped.",
+        "Report `error` and `where`.",
+    ),
+    _entry(
         "metrics.omitted",
         "warning",
         "bytes",

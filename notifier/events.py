@@ -202,6 +202,11 @@ def version_of(record: Record) -> int:
     return int(version)
 
 
+def order_in(record: Record) -> bytes:
+    """The order object of an orders record, as JSON; readable whatever release wrote it."""
+    return bytes(_decode_told(record.value).order)
+
+
 class Telling(msgspec.Struct, frozen=True):
     """An event as it is told to merchants: what chooses the endpoints, and the body, the same bytes on every attempt."""
 

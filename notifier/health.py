@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Protocol
 
 import msgspec
@@ -15,6 +14,7 @@ from aiohttp import web
 from notifier.config import Address
 from notifier.listening import address_of, listening
 from notifier.metrics import CONTENT_TYPE
+from notifier.problems import problems
 
 SHUTDOWN_S = 1.0
 """How long an answer that is being given may still take when the listener closes."""
@@ -60,9 +60,13 @@ async def serve_health(address: Address, reporter: Reporter, setting: str = "--l
 
 
 @asynccontextmanager
-async def answer_health(sock: socket.socket, reporter: Reporter) -> AsyncIterator[None]:
-    """Answer on a socket that already listens, while the block runs."""
-    runner = web.AppRunner(_application(reporter), handle_signals=False, access_log=None, shutdown_timeout=SHUTDOWN_S)
+async def answer_health(
+    sock: socket.socket, reporter: Reporter, more: Sequence[web.RouteDef] = ()
+) -> AsyncIterator[None]:
+    """Answer on a socket that already listens, while the block runs: health, metrics, and what else there is to ask."""
+    runner = web.AppRunner(
+        _application(reporter, more), handle_signals=False, access_log=None, shutdown_timeout=SHUTDOWN_S
+    )
     await runner.setup()
     try:
         await web.SockSite(runner, sock).start()
@@ -71,7 +75,7 @@ async def answer_health(sock: socket.socket, reporter: Reporter) -> AsyncIterato
         await runner.cleanup()
 
 
-def _application(reporter: Reporter) -> web.Application:
+def _application(reporter: Reporter, more: Sequence[web.RouteDef]) -> web.Application:
     async def live(_: web.Request) -> web.Response:
         health = await reporter.health()
         return _told(health.is_live, "live", health)
@@ -83,10 +87,11 @@ def _application(reporter: Reporter) -> web.Application:
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=(await reporter.metrics()).encode(), headers={"Content-Type": CONTENT_TYPE})
 
-    application = web.Application(middlewares=[_problems])
+    application = web.Application(middlewares=[problems])
     application.router.add_get("/health/live", live)
     application.router.add_get("/health/ready", ready)
     application.router.add_get("/metrics", metrics)
+    application.router.add_routes(more)
     return application
 
 
@@ -96,20 +101,3 @@ def _told(is_well: bool, what: str, health: Health) -> web.Response:
         "dependencies": {name: "ready" if is_there else "not ready" for name, is_there in health.dependencies.items()},
     }
     return web.Response(status=200 if is_well else 503, body=_json(body), content_type="application/json")
-
-
-@web.middleware
-async def _problems(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Errors as RFC 9457 problem documents."""
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        body = {"type": "about:blank", "title": HTTPStatus(error.status).phrase, "status": error.status}
-        headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-        return web.Response(
-            status=error.status, body=_json(body), content_type="application/problem+json", headers=headers
-        )

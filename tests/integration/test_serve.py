@@ -104,6 +104,8 @@ async def serving(
 [kafka]
 bootstrap_servers = "{bootstrap_servers}"
 topic_prefix = "{prefix}"
+[redis]
+url = "redis://127.0.0.1:1/0"
 [ingress]
 public = "127.0.0.1:0"
 internal = "127.0.0.1:0"
@@ -224,6 +226,8 @@ async def test_it_starts_without_kafka_and_says_that_it_is_not_ready(
         began = asyncio.get_running_loop().time()
         assert await post(session, public, notification("T1")) == (503, b"fail")
         assert asyncio.get_running_loop().time() - began < APPEND_TIMEOUT_S + 0.5
+        asked, problem = await get(session, f"{internal}/v1/orders/shop-hkd/T1")
+        assert (asked, problem["status"], problem["title"]) == (503, 503, "Service Unavailable")
 
         served.process.send_signal(signal.SIGTERM)
         assert await served.ended() == 0

@@ -1,0 +1,155 @@
+"""A shop on real Kafka and Redis: its settings in a folder, evidence in its inbox, and the real jobs to work it off."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from consumers.app import Job, partition_loop
+from notifier import evidence, logs
+from notifier.app import Stop
+from notifier.config import Settings
+from notifier.evidence import Evidence
+from notifier.kafka.access import Access
+from notifier.kafka.producer import Producer
+from notifier.outage import Outages
+from notifier.record import Record
+from notifier.topics import Topics, partition_of
+from tests.owners import notification
+
+PARTITIONS = 3
+WITHIN_S = 30.0
+SECRET = "whsec_" + "c2VjcmV0LW9mLXRoZS1tZXJjaGFudC1zeXN0ZW0x"
+
+SETTINGS = """
+[kafka]
+bootstrap_servers = "{bootstrap_servers}"
+topic_prefix = "{topic_prefix}"
+partitions = 3
+[redis]
+url = "{redis_url}"
+key_prefix = "{key_prefix}"
+[delivery]
+first_retry_s = 3600.0
+allow_networks = ["127.0.0.0/8"]
+[[channels]]
+name = "shop-hkd"
+token = "tok_Vb7mQ2xLw9Rk4TzY8nHc"
+protocol = "mapi"
+partner_id = "2088000000000001"
+currency = "HKD"
+sign_types = ["RSA2"]
+keys = ["alipayhk.pem"]
+[[endpoints]]
+name = "shop-oms"
+url = "http://127.0.0.1:{port}/"
+channels = ["shop-hkd"]
+secrets = ["{secret}"]
+allow_http = true
+"""
+
+
+def announced_only(record: Record) -> Record:
+    """The same evidence, on a channel that takes only orders that were announced."""
+    read = evidence.from_record(record)
+    return evidence.to_record(
+        msgspec.structs.replace(read, policy=msgspec.structs.replace(read.policy, orders="registered"))
+    )
+
+
+def of(record: Record, **changed: Any) -> Record:
+    """The same evidence, but for this."""
+    read: Evidence = msgspec.structs.replace(evidence.from_record(record), **changed)
+    return evidence.to_record(read)
+
+
+@dataclass
+class Shop:
+    """The shop of one test."""
+
+    settings: Settings
+    folder: Path
+    port: int
+
+    @property
+    def topics(self) -> Topics:
+        """Its topics."""
+        return Topics(self.settings.kafka.topic_prefix)
+
+    def receive(self, *records: Record) -> list[str]:
+        """Put evidence into the inbox as the door does; where each lies, as `{partition}-{offset}`."""
+        return asyncio.run(self._receive(records))
+
+    async def _receive(self, records: tuple[Record, ...]) -> list[str]:
+        access = Access.to(self.settings.kafka, "test")
+        found = []
+        async with Producer(access, service="test", timeout_s=10.0) as producer:
+            for record in records:
+                partition = partition_of(record.key, PARTITIONS)
+                (offset,) = await producer.append(self.topics.inbox, partition, [record])
+                found.append(f"{partition}-{offset}")
+        return found
+
+    def work(self, job: Job, until: Callable[[list[dict[str, Any]]], bool], *, answers: int | None = None) -> None:
+        """
+        Let a job work until its log says something.
+
+        Args:
+            answers: with what status the merchant answers; without one nobody is there.
+        """
+        asyncio.run(self._work(job, until, answers))
+
+    async def _work(self, job: Job, until: Callable[[list[dict[str, Any]]], bool], answers: int | None) -> None:
+        written = io.BytesIO()
+        logs.configure(service=job, instance="test", level="info", out=written)
+        runner = None
+        if answers is not None:
+            runner = await _merchant(self.port, answers)
+        stop = Stop()
+        try:
+            async with (
+                asyncio.timeout(WITHIN_S),
+                partition_loop(job, self.settings, Outages()) as loop,
+                asyncio.TaskGroup() as tasks,
+            ):
+                tasks.create_task(loop.run(stop))
+                # a stream of bytes tells nobody that it has grown
+                while not until([json.loads(line) for line in written.getvalue().splitlines()]):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                stop.say("test")
+        finally:
+            if runner is not None:
+                await runner.cleanup()
+
+    def fold(self, *records: Record) -> list[str]:
+        """Receive evidence and let the orders job work it off."""
+        places = self.receive(*records)
+        wanted = {evidence.from_record(record).evidence_id for record in records}
+        self.work("orders", lambda lines: {one.get("evidence_id") for one in lines} >= wanted)
+        return places
+
+
+async def _merchant(port: int, status: int) -> web.AppRunner:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    application = web.Application()
+    application.router.add_post("/", answer)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    return runner
+
+
+def paid(order: str, **more: str) -> Record:
+    """A genuine notification of a payment, with what AlipayHK says of the buyer."""
+    buyer = {"buyer_email": "buyer%40example.com", "buyer_id": "2088canary0000001", "subject": "canary-subject"}
+    return notification(order, **(buyer | more))
