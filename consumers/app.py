@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
 
-from consumers.callees import callees
+from consumers.callees import Callees
 from consumers.client import Client
 from consumers.fanout import FanoutJob
 from consumers.orders import OrdersJob
@@ -105,7 +105,7 @@ async def partition_loop(job: Job, settings: Settings, outages: Outages) -> Asyn
             fanout = FanoutJob(
                 topics,
                 settings.delivery,
-                callees(settings.endpoints, settings.delivery),
+                Callees(settings.endpoints, settings.delivery, random.SystemRandom().random),
                 client,
                 store,
                 reader,

@@ -12,6 +12,15 @@ RETRY_AFTER_S_MAX = 3600.0
 
 _DOUBLINGS_MAX = 64
 
+RETRIES_PART = 0.2
+RETRIES_A_MINUTE_MIN = 10
+"""Of the attempts at one endpoint at most this part may be retries, or so many a minute where that is more."""
+
+RETRIES_AT_ONCE_MAX = 10
+"""Retries that may come together after a time with fewer of them."""
+
+_MINUTE_S = 60.0
+
 
 def retry_in_s(attempt: int, *, first_retry_s: float, retry_s_max: float, random: Callable[[], float]) -> float:
     """
@@ -44,3 +53,44 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
         # An HTTP date is GMT; the form of asctime does not say so.
         seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()
     return min(max(seconds, RETRY_AFTER_S_MIN), RETRY_AFTER_S_MAX)
+
+
+class RetryBudget:
+    """
+    The retries of one endpoint: when the next one may be, at the earliest.
+
+    An endpoint that takes every other event would be called twice as often for it, and four times while it gets worse. So a
+    retry is not set for a time at which there would be too many; first attempts are never held. What was set for some time and
+    could not begin then (the endpoint was suspended, we were away) may begin later, as fast as the endpoint's pace allows.
+    """
+
+    __slots__ = ("_attempts", "_attempts_before", "_minute", "_next_at")
+
+    def __init__(self) -> None:
+        self._minute = 0.0
+        self._attempts = 0
+        self._attempts_before = 0
+        self._next_at = 0.0
+
+    def attempted(self, now: float) -> None:
+        """An attempt was made, a first one or not. `now`: seconds on any clock that does not go back."""
+        self._turn(now)
+        self._attempts += 1
+
+    def take(self, now: float) -> float:
+        """Take one retry out of the budget: in how many seconds it may be made, at the earliest."""
+        self._turn(now)
+        apart_s = _MINUTE_S / max(RETRIES_A_MINUTE_MIN, RETRIES_PART * self._attempts_a_minute(now))
+        self._next_at = max(self._next_at, now) + apart_s
+        return max(self._next_at - RETRIES_AT_ONCE_MAX * apart_s - now, 0.0)
+
+    def _attempts_a_minute(self, now: float) -> float:
+        """Of the last minute: of this one, and that part of the one before which is less than a minute ago."""
+        return self._attempts + self._attempts_before * (1.0 - (now - self._minute) / _MINUTE_S)
+
+    def _turn(self, now: float) -> None:
+        passed = (now - self._minute) // _MINUTE_S
+        if passed:
+            self._attempts_before = self._attempts if passed == 1 else 0
+            self._attempts = 0
+            self._minute += passed * _MINUTE_S

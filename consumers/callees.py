@@ -1,93 +1,344 @@
-"""The endpoints while they are being called: how many attempts each may have in flight, and whether it is failing."""
+"""The endpoints while they are being called: whether an attempt may begin, how they fare, and who wants what."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
+from typing import Literal, Protocol
 
+from consumers.backoff import RetryBudget
+from consumers.blame import Blame
 from consumers.client import trusting
+from consumers.measures import Measures, Measuring
+from consumers.pace import PROBE_S_MAX, Pace
+from consumers.slots import Share, Slots
 from notifier.config import Delivery, Endpoint
 from notifier.logs import get_logger
 
 log = get_logger()
 
-PROBE_S_MAX = 60.0
-"""An endpoint that came back is found within this."""
+State = Literal["active", "suspended"]
 
-_DOUBLINGS_MAX = 16
+FULL_S = 0.25
+"""When to ask again for room at an endpoint that has as much in flight as it may; who subscribed hears of it sooner."""
+
+REMIND_S = 1.0
+"""Who wanted room and did not take it within this has something else to do: others are told."""
+
+_WANTING_MAX = 4096
+
+
+class Listener(Protocol):
+    """Who wants to hear of an endpoint: a partition. What it does about it, it does in a later turn of the loop."""
+
+    def on_state(self, callee: Callee) -> None:
+        """`callee.state` has changed."""
+        ...
+
+    def on_room(self, callee: Callee) -> bool:
+        """
+        An endpoint that had no room has some (`callee.room`), or a pause is over.
+
+        Whether the listener has something for it and is about to begin: then those behind it are not told of the same room.
+        """
+        ...
 
 
 class Callee:
-    """One endpoint, for all partitions of this process."""
+    """One endpoint, for all partitions of this process. Times are the event loop's."""
 
-    def __init__(self, endpoint: Endpoint, *, overall: asyncio.Semaphore, delivery: Delivery) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        pace: Pace,
+        share: Share,
+        blame: Blame,
+        on_note: Callable[[Callee, float], None],
+        retry_s_max: float,
+    ) -> None:
         self.endpoint = endpoint
-        self.tls: ssl.SSLContext | None = trusting(endpoint.ca_file) if endpoint.ca_file else None
-        self._overall = overall
-        self._delivery = delivery
-        self._slots = asyncio.Semaphore(endpoint.concurrency)
-        self._probing = asyncio.Lock()
-        self._in_flight = 0
-        self._failing_since: float | None = None
-        self._probes_failed = 0
-        self._probe_at = 0.0
-        self.is_suspended = False
+        self._retry_s_max = retry_s_max
+        self._pace = pace
+        self._share = share
+        self._blame = blame
+        self._on_note = on_note
+        self._budget = RetryBudget()
+        self._measuring = Measuring()
+        self._listeners: dict[Listener, None] = {}
+        """In the order in which they are told; whoever took room goes to its end."""
+        self._had_room = True
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
+        self._has_been_called = False
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """
+        Whom to trust; None: the system's authorities. Read when it is first asked for.
+
+        Raises:
+            OSError: the endpoint's `ca_file` cannot be read any more.
+        """
+        return trusting(self.endpoint.ca_file) if self.endpoint.ca_file else None
+
+    # Whether to call it
+
+    @property
+    def state(self) -> State:
+        """Suspended: it has only failed for `suspend_after_s`, and is probed."""
+        return "suspended" if self._pace.is_suspended else "active"
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it is called one by one with pauses, since it fails: nothing for it is worth being held in memory."""
+        return self._pace.is_paused
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts that have begun and not ended."""
+        return self._share.in_flight
 
     @property
     def room(self) -> int:
-        """How many more attempts may begin now: while the endpoint is suspended, one probe when its time has come."""
-        if self.is_suspended:
-            return int(self.probe_in_s == 0.0)
-        return max(self.endpoint.concurrency - self._in_flight, 0)
+        """How many more attempts may begin now, those that wait for a slot already being counted as begun."""
+        self._adjust()
+        return self._share.room
 
     @property
-    def probe_in_s(self) -> float:
-        """When a suspended endpoint may be probed again; while a probe is under way, not before that must have ended."""
-        if self._probing.locked():
-            return self.endpoint.timeout_s
-        return max(self._probe_at - asyncio.get_running_loop().time(), 0.0)
+    def ready_in_s(self) -> float:
+        """0 if there is room; else when it is worth asking again."""
+        if self.room:
+            return 0.0
+        if not self._pace.is_paused:
+            return FULL_S
+        # a probe that is under way may take its whole time
+        under_way_s = self.endpoint.timeout_s if self._share.in_flight or self._share.waiters else 0.0
+        return max(self._pace.ready_in_s(_now()), under_way_s)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[bool]:
-        """Room for one attempt; False where the endpoint is suspended and it is not the time for a probe."""
-        async with self._slots, self._overall:
-            if not self.is_suspended:
-                self._in_flight += 1
-                try:
-                    yield True
-                finally:
-                    self._in_flight -= 1
-            elif self.probe_in_s > 0.0:
-                yield False
-            else:
-                async with self._probing:
-                    yield True
+        """
+        Room for one attempt, whose end is then said to `note`.
 
-    def note(self, *, is_accepted: bool) -> None:
-        """Take account of an attempt: an endpoint that has only failed for long is suspended until it accepts again."""
-        now = asyncio.get_running_loop().time()
-        if is_accepted:
-            self._failing_since = None
-            self._probes_failed = 0
-            if self.is_suspended:
-                self.is_suspended = False
-                log.info("endpoint.resumed", endpoint=self.endpoint.name, reason="accepted")
+        True: call it. False: not now, since it fails; ask again in `ready_in_s`. While it does not fail this waits for its turn,
+        in the endpoint and in the process.
+        """
+        if not await self._take():
+            yield False
             return
-        if self._failing_since is None:
-            self._failing_since = now
-        if self.is_suspended:
-            self._probes_failed += 1
-        elif now - self._failing_since >= self._delivery.suspend_after_s:
-            self.is_suspended = True
-            log.warning("endpoint.suspended", endpoint=self.endpoint.name, reason="failing")
-        if self.is_suspended:
-            pause_s = self._delivery.first_retry_s * 2.0 ** min(self._probes_failed, _DOUBLINGS_MAX)
-            self._probe_at = now + min(pause_s, self._delivery.retry_s_max, PROBE_S_MAX)
+        try:
+            yield True
+        finally:
+            self._share.give_back()
+            self._changed()
+
+    async def _take(self) -> bool:
+        if self._pace.is_paused and not self.room:
+            return False
+        pauses = self._pace.pauses_begun
+        self._had_room = self._share.room > 1
+        is_taken = False
+        try:
+            is_taken = await self._share.take()
+        finally:
+            if not is_taken:
+                self._changed()
+        if is_taken and self._pace.pauses_begun != pauses:
+            self._share.give_back()  # it was throttled between the slot and this turn of the loop
+            self._changed()
+            return False
+        if is_taken:
+            self._has_been_called = True
+            self._pace.begin(_now())
+            self._adjust()
+            self._had_room = self._share.room > 0
+        return is_taken
+
+    # What came of it
+
+    def note(
+        self, *, is_accepted: bool, duration_ms: float = 0.0, error: str | None = None, wish_s: float | None = None
+    ) -> None:
+        """
+        Take account of an attempt, after each.
+
+        Args:
+            is_accepted: whether it was.
+            duration_ms: how long it took.
+            error: why it failed, in words.
+            wish_s: how long the endpoint asked to be left alone (`backoff.retry_after_s`).
+        """
+        now, before, pauses = _now(), self.state, self._pace.pauses_begun
+        self._budget.attempted(now)
+        self._measuring.add(is_accepted=is_accepted, duration_ms=duration_ms, error=error)
+        if is_accepted:
+            self._pace.accepted(now)
+        else:
+            self._pace.failed(now, wish_s=wish_s or 0.0, is_ours=self._blame.is_ours)
+        self._on_note(self, now)
+        if self._pace.pauses_begun != pauses:
+            self._share.dismiss()
+        self._changed()
+        if self.state != before:
+            if self.state == "suspended":
+                log.warning("endpoint.suspended", endpoint=self.endpoint.name, reason="failing")
+            else:
+                log.info("endpoint.resumed", endpoint=self.endpoint.name, reason="accepted")
+            self._tell_state()
+
+    def within_budget(self, retry_in_s: float) -> float:
+        """
+        When to try again what just failed: then, or later where that would be one retry too many. Asked once for each retry.
+
+        Never later than `retry_s_max`. While the endpoint is paused its pace is the tighter bound, and what waits shall be ready
+        when it comes back.
+        """
+        if self._pace.is_paused:
+            return retry_in_s
+        return max(retry_in_s, min(self._budget.take(_now()), self._retry_s_max))
+
+    @property
+    def measures(self) -> Measures:
+        """How the last attempts went."""
+        return self._measuring.measures()
+
+    def is_failing(self, now: float) -> bool:
+        """As `Pace.is_failing`."""
+        return self._pace.is_failing(now)
+
+    def throttle(self, now: float) -> None:
+        """Call it one by one from now on: it fails, and so do most others."""
+        self._pace.throttle(now)
+        self._share.dismiss()
+        self._changed()
+
+    def resume(self) -> None:
+        """An operator's word: forget that it failed, and begin with one attempt at a time."""
+        before = self.state
+        self._pace.resume()
+        self._changed()
+        if self.state != before:
+            log.info("endpoint.resumed", endpoint=self.endpoint.name, reason="operator")
+            self._tell_state()
+
+    def suspend_at_start(self) -> None:
+        """It was found suspended for failing: begin so, with a probe soon. Who has called it in this process knows better."""
+        if self._has_been_called or self._pace.is_suspended:
+            return
+        self._pace.suspend(_now())
+        self._share.dismiss()
+        self._changed()
+        self._tell_state()
+
+    # Who hears of it
+
+    def subscribe(self, listener: Listener) -> None:
+        """Tell it from now on. The loop is running."""
+        self._listeners[listener] = None
+        self._changed()
+
+    def unsubscribe(self, listener: Listener) -> None:
+        """Tell it no more."""
+        self._listeners.pop(listener, None)
+
+    def _tell_state(self) -> None:
+        for listener in list(self._listeners):
+            listener.on_state(self)
+
+    def _adjust(self) -> None:
+        self._share.change(limit=self._pace.limit(_now()), is_failing=self._pace.has_failed)
+
+    def _changed(self) -> None:
+        """After whatever may have made room: see who may begin, and who has to hear of it."""
+        self._adjust()
+        if self._share.room:
+            if not self._had_room:
+                self._had_room = True
+                # not at once: what came of the attempt that made room is noted in this turn of the loop
+                self._alarm_in(0.0)
+            return
+        self._had_room = False
+        if self._pace.is_paused and self._listeners and not self._share.in_flight:
+            self._alarm_in(self._pace.ready_in_s(_now()))
+
+    def _alarm_in(self, in_s: float) -> None:
+        """Tell the listeners then, unless it is to be sooner anyway."""
+        at = _now() + in_s
+        if self._alarm is not None:
+            if self._alarm_at <= at:
+                return
+            self._alarm.cancel()
+        self._alarm_at = at
+        self._alarm = asyncio.get_running_loop().call_at(at, self._tell_room)
+
+    def _tell_room(self) -> None:
+        self._alarm = None
+        self._adjust()
+        if not self._share.room:
+            self._changed()
+            return
+        self._had_room = True
+        taken = 0
+        for listener in list(self._listeners):
+            if not listener.on_room(self):
+                continue
+            taken += 1
+            del self._listeners[listener]
+            self._listeners[listener] = None
+            if taken == self._share.room:
+                self._alarm_in(REMIND_S)
+                return
 
 
-def callees(endpoints: tuple[Endpoint, ...], delivery: Delivery) -> dict[str, Callee]:
-    """All endpoints by name, sharing the bound on attempts in flight."""
-    overall = asyncio.Semaphore(delivery.concurrency)
-    return {endpoint.name: Callee(endpoint, overall=overall, delivery=delivery) for endpoint in endpoints}
+class Callees:
+    """All endpoints of a process, sharing its bound on attempts in flight."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], delivery: Delivery, random: Callable[[], float]) -> None:
+        slots = Slots(delivery.concurrency)
+        self._blame = Blame(len(endpoints))
+        self.by_name = {
+            endpoint.name: Callee(
+                endpoint,
+                pace=Pace(
+                    concurrency=endpoint.concurrency,
+                    pause_s=delivery.first_retry_s,
+                    pause_s_max=min(delivery.retry_s_max, PROBE_S_MAX),
+                    suspend_after_s=delivery.suspend_after_s,
+                    random=random,
+                ),
+                share=slots.share(endpoint.concurrency),
+                blame=self._blame,
+                on_note=self._judge,
+                retry_s_max=delivery.retry_s_max,
+            )
+            for endpoint in endpoints
+        }
+        self._wanting = lru_cache(_WANTING_MAX)(self._find_wanting)
+
+    def wanting(self, channel: str, event_type: str, flags_added: Collection[str] = ()) -> Sequence[Callee]:
+        """Whom an event is for. Asked again it costs nothing, however many endpoints there are."""
+        return self._wanting(channel, event_type, bool(flags_added))
+
+    def _find_wanting(self, channel: str, event_type: str, has_flags: bool) -> tuple[Callee, ...]:
+        flags = ("any",) if has_flags else ()
+        return tuple(callee for callee in self.by_name.values() if callee.endpoint.wants(channel, event_type, flags))
+
+    def _judge(self, callee: Callee, now: float) -> None:
+        """Whether most endpoints fail at once. Then none is suspended, and those that fail are slowed down at once."""
+        if not self._blame.note(callee.endpoint.name, now, is_failing=callee.is_failing(now)):
+            return
+        failing, endpoints = len(self._blame.failing), len(self.by_name)
+        if self._blame.is_ours:
+            log.error("endpoints.failing", failing=failing, endpoints=endpoints)
+            for name in sorted(self._blame.failing):
+                self.by_name[name].throttle(now)
+        else:
+            log.info("endpoints.recovered", failing=failing, endpoints=endpoints)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

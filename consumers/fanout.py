@@ -20,9 +20,10 @@ from typing import Protocol
 import msgspec
 
 from consumers.backoff import retry_after_s, retry_in_s
-from consumers.callees import Callee
+from consumers.callees import Callee, Callees
 from consumers.client import Answer
 from consumers.lanes import ActiveLane, Todo, record_of, say
+from consumers.measures import in_words
 from consumers.notes import DELIVERIES_AWAY_TOO_LONG, note, read_note
 from consumers.partition import Feed, FeedClosed
 from consumers.recorder import Recorder
@@ -89,7 +90,7 @@ class FanoutJob:
 
     topics: Topics
     delivery: Delivery
-    callees: Mapping[str, Callee]
+    callees: Callees
     client: Caller
     store: ViewStore
     reader: LogReader
@@ -193,7 +194,7 @@ class FanoutPartition:
         """What waits, and when the first of it is due, for each endpoint."""
         store, topic = self._job.store, self._job.topics.deliveries
         waiting = 0
-        for name in self._job.callees:
+        for name in self._job.callees.by_name:
             first = await store.due(topic, self._partition, name, until_ms=None, limit=1)
             if first:
                 self._remember_due(name, first[0][1])
@@ -231,7 +232,7 @@ class FanoutPartition:
                 # nothing commands fan-out yet; the topic is read from the start so that the group never changes its subscription
                 feed.done(batch.topic, batch.records[-1].offset + 1, self._note())
                 continue
-            at_once = max(EVENTS_IN_MEMORY_MAX // max(len(self._job.callees), 1) // 2, 1)
+            at_once = max(EVENTS_IN_MEMORY_MAX // max(len(self._job.callees.by_name), 1) // 2, 1)
             for first in range(0, len(batch.records), at_once):
                 await self._job.outages.ride_out(partial(self._spread, batch.records[first : first + at_once]))
                 while self._in_memory >= EVENTS_IN_MEMORY_MAX:
@@ -252,11 +253,10 @@ class FanoutPartition:
     async def _spread(self, records: Sequence[Stored]) -> None:
         """Give each event to the lanes that want it."""
         wanted = [
-            (stored, telling, callee, lane_key(name, telling.channel, telling.order))
+            (stored, telling, callee, lane_key(callee.endpoint.name, telling.channel, telling.order))
             for stored in records
             if (telling := self._telling_of(stored)) is not None
-            for name, callee in self._job.callees.items()
-            if callee.endpoint.wants(telling.channel, telling.type, telling.flags_added)
+            for callee in self._job.callees.wanting(telling.channel, telling.type, telling.flags_added)
         ]
         snapshot = await self._view.read(key for *_, key in wanted)
         known = {key: from_record(record).lane for key, record in snapshot.known.items()}
@@ -300,7 +300,7 @@ class FanoutPartition:
             return
         now = self._job.clock.now()
         lane = ActiveLane(key, callee, telling.channel, telling.order, deque([todo]), now)
-        if is_behind or callee.is_suspended or self._is_busy(key):
+        if is_behind or callee.is_paused or self._is_busy(key):
             # something waits before it, or nothing is sent there now: it goes behind, durably, and comes back when due
             self._going_behind[key] += 1
             self._tasks.create_task(self._go_behind(lane, now))
@@ -336,7 +336,7 @@ class FanoutPartition:
                         return
                     if not is_free:
                         lane.is_parked = True
-                        await self._write_down(lane, self._job.clock.now() + timedelta(seconds=lane.callee.probe_in_s))
+                        await self._write_down(lane, self._job.clock.now() + timedelta(seconds=lane.callee.ready_in_s))
                         return
                     lane.is_calling = lane.is_engaged = True
                     lane.attempt += 1
@@ -359,23 +359,26 @@ class FanoutPartition:
     async def _judge(self, lane: ActiveLane, todo: Todo, answer: Answer) -> bool:
         """Record what came of an attempt; whether the lane goes on."""
         job = self._job
-        lane.callee.note(is_accepted=answer.is_accepted)
+        now = job.clock.now()
+        wish_s = retry_after_s(answer.retry_after, now)
+        lane.callee.note(
+            is_accepted=answer.is_accepted, duration_ms=answer.duration_ms, error=in_words(answer), wish_s=wish_s
+        )
         if answer.is_accepted:
             await self._settle(lane, todo, Outcome.ACCEPTED, answer)
             return True
-        now = job.clock.now()
         if now - lane.since >= timedelta(seconds=job.delivery.give_up_after_s):
             await self._settle(lane, todo, Outcome.DEAD, answer)
             return True
         # before the wait for the record: an event that comes meanwhile goes behind this one durably, not into a lane that ends
         lane.is_parked = True
-        wish_s = retry_after_s(answer.retry_after, now)
         retry_s = wish_s if wish_s is not None else retry_in_s(
             lane.attempt,
             first_retry_s=job.delivery.first_retry_s,
             retry_s_max=job.delivery.retry_s_max,
             random=job.random,
         )  # fmt: skip
+        retry_s = lane.callee.within_budget(retry_s)
         await self._write_down(lane, now + timedelta(seconds=retry_s), Outcome.FAILED, answer)
         say(lane, todo, Outcome.FAILED, answer, self._job.clock.now(), retry_in_s=round(retry_s, 3))
         return False
@@ -502,7 +505,7 @@ class FanoutPartition:
             wait_s = IDLE_S
             self._has_changed.clear()
             for name, due_ms in list(self._next_due_ms.items()):
-                callee = self._job.callees.get(name)
+                callee = self._job.callees.by_name.get(name)
                 if callee is None:
                     continue  # it left the settings: what waits stays
                 if due_ms > now_ms:
@@ -511,7 +514,7 @@ class FanoutPartition:
                     await self._job.outages.ride_out(partial(self._take_up, name, callee))
                 else:
                     # its slots may come free in another partition, which tells us nothing
-                    wait_s = min(wait_s, max(callee.probe_in_s if callee.is_suspended else 0.0, NO_ROOM_S))
+                    wait_s = min(wait_s, max(callee.ready_in_s, NO_ROOM_S))
             try:
                 async with asyncio.timeout(max(wait_s, 0.001)):
                     await self._has_changed.wait()

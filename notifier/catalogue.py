@@ -166,6 +166,22 @@ _FANOUT = (
         "A suspended endpoint accepted a probe; what waited is being delivered, in order.",
         "None.",
     ),
+    _entry(
+        "endpoints.failing",
+        "error",
+        "failing endpoints",
+        "More than 30 % of all endpoints, and at least ten, fail at once: `failing` of `endpoints`. The fault is probably ours."
+        " They are called one by one, and none is suspended for it.",
+        "Look at this machine's way to the internet: network, name servers, proxy or firewall, clock, certificate authorities."
+        " What waits is delivered once it is mended.",
+    ),
+    _entry(
+        "endpoints.recovered",
+        "info",
+        "failing endpoints",
+        "No more than 30 % of all endpoints, or fewer than ten, have failed for half a minute.",
+        "None.",
+    ),
 )
 
 _JOBS = (

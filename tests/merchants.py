@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from consumers.callees import callees
+from consumers.callees import Callees
 from consumers.client import Answer
 from consumers.fanout import FanoutJob
 from notifier import webhooks
@@ -106,7 +106,7 @@ def fanout_job(
     return FanoutJob(
         TOPICS,
         quick,
-        callees(endpoints or (endpoint("oms"),), quick),
+        Callees(endpoints or (endpoint("oms"),), quick, lambda: 1.0),
         merchants,
         world.views,
         world.logs,

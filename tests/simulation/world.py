@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal
 
-from consumers.callees import callees
+from consumers.callees import Callees
 from consumers.fanout import FanoutJob
 from consumers.orders import OrdersJob
 from consumers.view import RecreatedTopicError
@@ -205,7 +205,7 @@ class World:
             work = OrdersJob(TOPICS, *given, self.quiet_s).work(P)
             running = member.run(work)
         else:
-            called = callees(endpoints(), self.delivery)
+            called = Callees(endpoints(), self.delivery, rng.random)
             fanout = FanoutJob(TOPICS, self.delivery, called, self.merchants, *given, rng.random, self.quiet_s)
             running = member.run(fanout.work(P))
         try:
