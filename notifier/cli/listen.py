@@ -129,11 +129,12 @@ class Sink:
         except TimeoutError:
             return web.Response(status=408)
         now = self._clock.now()
-        fault: str | None = None
+        fault = None if self._secrets else "no endpoint of the settings has this port"
         try:
-            verify(self._secrets, request.headers, body, now.timestamp())
+            if self._secrets:
+                verify(self._secrets, request.headers, body, now.timestamp())
         except Unverified as unverified:
-            fault = str(unverified) if self._secrets else "no endpoint of the settings has this port"
+            fault = str(unverified)
         # Bytes that are no UTF-8 came in as surrogates, which no output takes.
         webhook_id = request.headers.get("webhook-id", "").encode(errors="replace").decode()
         self._show(Webhook.of(now, webhook_id, body, fault))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Callable
 
 import pytest
 import standardwebhooks
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from notifier.webhooks import Secret, Unverified, headers, sign, verify
 
@@ -82,6 +84,7 @@ SIGNATURE = GOOD["webhook-signature"]
         pytest.param({"webhook-signature": "v2" + SIGNATURE[2:]}, "no signature matches", id="of another version"),
         pytest.param({"webhook-signature": SIGNATURE[:-2] + "F="}, "no signature matches", id="base64 tail altered"),
         pytest.param({"webhook-signature": SIGNATURE + "\udcff"}, "no signature matches", id="bytes that are no text"),
+        pytest.param({"webhook-id": "msg_\ud800"}, "webhook-id is unreadable", id="text that is no bytes"),
     ],
 )
 def test_what_is_not_ours_is_not_believed(changed: dict[str, str], why: str) -> None:
@@ -94,8 +97,66 @@ def test_another_body_or_another_secret_is_not_believed() -> None:
         verify([SECRET], GOOD, BODY + b" ", TIMESTAMP)
     with pytest.raises(Unverified, match="no signature matches"):
         verify([OTHER], GOOD, BODY, TIMESTAMP)
-    with pytest.raises(Unverified, match="no signature matches"):
+
+
+def test_what_is_the_receivers_own_fault_is_not_put_on_the_sender() -> None:
+    """A receiver that answered 401 for these would believe nobody, and look as if it were attacked."""
+    with pytest.raises(ValueError, match="no secret") as nothing_to_verify_with:
         verify([], GOOD, BODY, TIMESTAMP)
+    with pytest.raises(TypeError, match="bytes as they came"):
+        verify([SECRET], GOOD, BODY.decode(), TIMESTAMP)  # type: ignore[arg-type] # what a caller without types does
+
+    assert not isinstance(nothing_to_verify_with.value, Unverified)
+
+
+@pytest.mark.parametrize("spelled", [str.title, str.upper, str.lower])
+def test_the_case_of_header_names_does_not_matter(spelled: Callable[[str], str]) -> None:
+    """`dict(request.headers)` keeps HTTP's spelling, and no longer finds another."""
+    verify([SECRET], {spelled(name): value for name, value in GOOD.items()}, BODY, TIMESTAMP)
+
+
+def test_of_a_header_that_came_twice_the_one_is_verified_that_the_mapping_finds() -> None:
+    """Else a repeated webhook could bring an id of its own, for the receiver to read and not to know."""
+    twice = CIMultiDict([*GOOD.items(), ("Webhook-Id", "msg_other")])
+    other_first = CIMultiDict([("Webhook-Id", "msg_other"), *GOOD.items()])
+
+    verify([SECRET], twice, BODY, TIMESTAMP)
+    verify([SECRET], {"Webhook-Id": "msg_other"} | GOOD, BODY, TIMESTAMP)
+
+    assert twice["webhook-id"] == ID
+    with pytest.raises(Unverified, match="no signature matches"):
+        verify([SECRET], other_first, BODY, TIMESTAMP)
+
+
+def test_the_tolerance_is_the_callers_and_a_clock_that_is_no_number_believes_nothing() -> None:
+    verify([SECRET], GOOD, BODY, TIMESTAMP + 3600, tolerance_s=3600)
+
+    for now, tolerance_s in (
+        (TIMESTAMP + 2, 1.0),
+        (TIMESTAMP - 2, 1.0),
+        (float("nan"), 300),
+        (TIMESTAMP, float("nan")),
+    ):
+        with pytest.raises(Unverified, match="webhook-timestamp is"):
+            verify([SECRET], GOOD, BODY, now, tolerance_s)
+
+
+def test_every_comparison_with_what_was_sent_takes_the_same_time_wherever_it_differs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All of them go through `hmac.compare_digest`; a plain `==` would tell a forger how many bytes are right."""
+    compared: list[bytes] = []
+
+    def constant_time(given: bytes, ours: bytes) -> bool:
+        compared.append(given)
+        return False
+
+    monkeypatch.setattr("hmac.compare_digest", constant_time)
+
+    with pytest.raises(Unverified, match="no signature matches"):
+        verify([SECRET, OTHER], GOOD | {"webhook-signature": f"v1,abc {SIGNATURE}"}, BODY, TIMESTAMP)
+
+    assert compared == [b"v1,abc", b"v1,abc", SIGNATURE.encode(), SIGNATURE.encode()]
 
 
 def test_one_good_signature_among_others_is_enough() -> None:
