@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import fields
 from pathlib import Path
-from types import ModuleType
-from typing import cast
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 from aiokafka import AIOKafkaProducer
 from pydantic.fields import FieldInfo
 
-from notifier import webhooks
 from notifier.catalogue import CATALOGUE
 from notifier.cli import COMMANDS, load
-from notifier.clock import SystemClock
 from notifier.config import Settings
 from notifier.record import Record
 from notifier.settings.channels import ChannelSettings
@@ -31,7 +24,6 @@ from notifier.settings.endpoints import EVENT_TYPES, EndpointSettings
 from notifier.settings.tables import Consumers, Delivery, Ingress, Kafka, Log, Orders, Redis
 from notifier.settings.types import Address, Table
 from notifier.topics import Topics
-from notifier.webhooks import Secret
 from tests.golden import make
 from tests.topics import create_topics
 
@@ -51,7 +43,7 @@ TABLES: dict[str, type[Table]] = {
     "endpoints": EndpointSettings,
 }
 
-SUBSCRIBER, RECEIVER, READER = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+[SUBSCRIBER] = re.findall(r"<!-- tests/integration/test_readme.py .*?```python\n(.*?)```", README, re.DOTALL)
 
 START_S, LINE_S, STOP_S = 30.0, 20.0, 10.0
 
@@ -72,41 +64,6 @@ async def test_the_subscriber_acts_once_though_a_record_lies_in_the_topic_twice(
         lines = [await next_line(program, START_S), await next_line(program, LINE_S)]
 
     assert lines == ["ship shop-hkd/T20260001: 12800 HKD", "ship shop-hkd/T2: 12800 HKD"]
-
-
-async def test_the_receiver_believes_what_is_signed_and_acts_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("WEBHOOK_SECRET", make.SECRETS[0])
-    app = cast(web.Application, module_of(tmp_path, RECEIVER).app)
-    body, signed = webhook_now()
-
-    async with TestClient(TestServer(app)) as client:
-        statuses = [
-            (await client.post("/", data=data, headers=signed)).status
-            for data in (body, body, body.replace(b"1", b"2"))
-        ]
-
-    assert statuses == [204, 204, 401]
-    assert capsys.readouterr().out == "ship shop-hkd/T20260001: 12800 HKD\n"
-
-
-def test_the_reader_knows_our_webhooks_from_others(tmp_path: Path) -> None:
-    read_webhook = cast(
-        Callable[[Mapping[str, str], bytes, list[str]], dict[str, object] | None],
-        module_of(tmp_path, READER).read_webhook,
-    )
-    body, signed = webhook_now()
-
-    assert read_webhook(signed, body, list(make.SECRETS)) == json.loads(body)
-    assert read_webhook(signed, body + b" ", list(make.SECRETS)) is None
-
-
-def webhook_now() -> tuple[bytes, dict[str, str]]:
-    """The golden webhook's body, signed now: receivers refuse what is old."""
-    body = make.from_text((make.FOLDER / "webhook.request").read_bytes()).value
-    now_s = round(SystemClock().now().timestamp())
-    return body, webhooks.headers([Secret.parse(text) for text in make.SECRETS], json.loads(body)["id"], now_s, body)
 
 
 async def append(bootstrap_servers: str, topic: str, *records: Record) -> None:
@@ -137,18 +94,6 @@ async def next_line(program: asyncio.subprocess.Process, within_s: float) -> str
     assert program.stdout is not None
     async with asyncio.timeout(within_s):
         return (await program.stdout.readline()).decode().rstrip("\n")
-
-
-def module_of(folder: Path, source: str) -> ModuleType:
-    """A program of the README, imported."""
-    path = folder / "of_the_readme.py"
-    path.write_text(source, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 # Tables
