@@ -13,10 +13,10 @@ RETRY_AFTER_S_MAX = 3600.0
 _DOUBLINGS_MAX = 64
 
 RETRIES_PART = 0.2
-RETRIES_A_MINUTE_MIN = 10
-"""Of the attempts at one endpoint at most this part may be retries, or so many a minute where that is more."""
+RETRIES_A_MINUTE = 10
+"""Of the attempts at one endpoint at most this part may be retries, and so many a minute besides."""
 
-RETRIES_AT_ONCE_MAX = 10
+RETRIES_SAVED_MAX = 10
 """Retries that may come together after a time with fewer of them."""
 
 _MINUTE_S = 60.0
@@ -43,8 +43,10 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
         return None
     text = value.strip()
     if text.isdigit():
-        # Compared by length first: int() of a long one would be work that a stranger chooses.
-        seconds = RETRY_AFTER_S_MAX if len(text.lstrip("0")) > 4 else float(int(text))
+        # Compared by length first: int() of a long one is work that a stranger chooses, and beyond 4,300 digits an error,
+        # noughts in front of it among them.
+        digits = text.lstrip("0")
+        seconds = RETRY_AFTER_S_MAX if len(digits) > 4 else float(digits or "0")
     else:
         try:
             at = parsedate_to_datetime(text)
@@ -64,33 +66,40 @@ class RetryBudget:
     could not begin then (the endpoint was suspended, we were away) may begin later, as fast as the endpoint's pace allows.
     """
 
-    __slots__ = ("_attempts", "_attempts_before", "_minute", "_next_at")
+    __slots__ = ("_at", "_attempts", "_attempts_before", "_minute_began_at", "_saved")
 
     def __init__(self) -> None:
-        self._minute = 0.0
+        self._saved = float(RETRIES_SAVED_MAX)
+        """Below nought: so many are set for later."""
+        self._at = 0.0
+        self._minute_began_at = 0.0
         self._attempts = 0
         self._attempts_before = 0
-        self._next_at = 0.0
 
     def attempted(self, now: float) -> None:
         """An attempt was made, a first one or not. `now`: seconds on any clock that does not go back."""
-        self._turn(now)
+        self._pass_time(now)
         self._attempts += 1
+        self._save(RETRIES_PART)
 
     def take(self, now: float) -> float:
         """Take one retry out of the budget: in how many seconds it may be made, at the earliest."""
-        self._turn(now)
-        apart_s = _MINUTE_S / max(RETRIES_A_MINUTE_MIN, RETRIES_PART * self._attempts_a_minute(now))
-        self._next_at = max(self._next_at, now) + apart_s
-        return max(self._next_at - RETRIES_AT_ONCE_MAX * apart_s - now, 0.0)
+        self._pass_time(now)
+        self._saved -= 1.0
+        return max(-self._saved, 0.0) * _MINUTE_S / (RETRIES_A_MINUTE + RETRIES_PART * self._attempts_a_minute(now))
+
+    def _save(self, retries: float) -> None:
+        self._saved = min(self._saved + retries, float(RETRIES_SAVED_MAX))
 
     def _attempts_a_minute(self, now: float) -> float:
-        """Of the last minute: of this one, and that part of the one before which is less than a minute ago."""
-        return self._attempts + self._attempts_before * (1.0 - (now - self._minute) / _MINUTE_S)
+        """Of this minute, and that part of the one before which is less than a minute ago."""
+        return self._attempts + self._attempts_before * (1.0 - (now - self._minute_began_at) / _MINUTE_S)
 
-    def _turn(self, now: float) -> None:
-        passed = (now - self._minute) // _MINUTE_S
-        if passed:
-            self._attempts_before = self._attempts if passed == 1 else 0
+    def _pass_time(self, now: float) -> None:
+        self._save((now - self._at) * RETRIES_A_MINUTE / _MINUTE_S)
+        self._at = now
+        minutes = (now - self._minute_began_at) // _MINUTE_S
+        if minutes:
+            self._attempts_before = self._attempts if minutes == 1 else 0
             self._attempts = 0
-            self._minute += passed * _MINUTE_S
+            self._minute_began_at += minutes * _MINUTE_S
