@@ -255,15 +255,14 @@ class Callee:
     def _changed(self) -> None:
         """After whatever may have made room: see who may begin, and who has to hear of it."""
         self._adjust()
-        if self._share.room:
-            if not self._had_room:
-                self._had_room = True
-                # not at once: what came of the attempt that made room is noted in this turn of the loop
-                self._alarm_in(0.0)
+        had_room, self._had_room = self._had_room, self._share.room > 0
+        if not self._listeners:
             return
-        self._had_room = False
-        if self._pace.is_paused and self._listeners and not self._share.in_flight:
-            self._alarm_in(self._pace.ready_in_s(_now()))
+        if self._had_room and not had_room:
+            # not at once: what came of the attempt that made room is noted in this turn of the loop
+            self._alarm_in(0.0)
+        elif not self._had_room and (pause_s := self._pace.ready_in_s(_now())) > 0.0:
+            self._alarm_in(pause_s)
 
     def _alarm_in(self, in_s: float) -> None:
         """Tell the listeners then, unless it is to be sooner anyway."""
@@ -334,7 +333,7 @@ class Callees:
         failing, endpoints = len(self._blame.failing), len(self.by_name)
         if self._blame.is_ours:
             log.error("endpoints.failing", failing=failing, endpoints=endpoints)
-            for name in sorted(self._blame.failing):
+            for name in self._blame.failing:
                 self.by_name[name].throttle(now)
         else:
             log.info("endpoints.recovered", failing=failing, endpoints=endpoints)

@@ -40,7 +40,7 @@ class Measuring:
     def add(self, *, is_accepted: bool, duration_ms: float, error: str | None) -> None:
         """Remember one attempt in place of the oldest."""
         # a float has a negative nought, too: one that failed in no time has failed
-        signed = duration_ms if is_accepted else -duration_ms
+        signed = copysign(duration_ms, 1.0 if is_accepted else -1.0)
         if len(self._durations_ms) < ATTEMPTS_MAX:
             self._durations_ms.append(signed)
         else:

@@ -192,6 +192,7 @@ class Pace:
 
     def suspend(self, now: float) -> None:
         """Begin as suspended: it was, for another process. The first attempt comes soon."""
+        self._failures = FAILURES_IN_A_ROW
         self._failing_since = now
         self._throttle(now)
         self._next_at = now + self._pause_s * self._random()
