@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
 
 from consumers.callees import Callees
-from consumers.client import Client
+from consumers.client import Client, Lookup
 from consumers.fanout import FanoutJob
 from consumers.orders import OrdersJob
 from consumers.partition import PartitionLoop, Work
@@ -101,7 +101,7 @@ async def partition_loop(job: Job, settings: Settings, outages: Outages) -> Asyn
             work = OrdersJob(topics, store, reader, appender, outages, clock, settings.orders.quiet_s).work
             reads, writes = [topics.inbox], [topics.orders, topics.quarantine]
         else:
-            client = await stack.enter_async_context(_client(settings))
+            client = await stack.enter_async_context(client_of(settings))
             fanout = FanoutJob(
                 topics,
                 settings.delivery,
@@ -135,13 +135,15 @@ async def partition_loop(job: Job, settings: Settings, outages: Outages) -> Asyn
         )
 
 
-def _client(settings: Settings) -> Client:
+def client_of(settings: Settings, *, lookup: Lookup | None = None) -> Client:
+    """The client as the settings say: who may be called, and who never."""
     own = [settings.ingress.public, settings.ingress.internal]
     own += [address for address in (settings.consumers.listen_orders, settings.consumers.listen_fanout) if address]
     return Client(
         allow_networks=settings.delivery.allow_networks,
         forbidden=[(address.host, address.port) for address in own],
         connections_max=settings.delivery.concurrency,
+        lookup=lookup,
     )
 
 

@@ -12,7 +12,7 @@ instead of the record. Keys are spread over them by their checksum.
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import chain
 from typing import cast
@@ -159,6 +159,32 @@ class RedisViews:
                 f"Redis has maxmemory-policy {policy} and would drop orders silently when it is full."
                 " Set `maxmemory-policy noeviction` in redis.conf (or CONFIG SET it) and start again."
             )
+
+    async def info(self) -> Mapping[str, object]:
+        """
+        What Redis tells of itself (INFO).
+
+        Raises:
+            Unavailable: no answer, or it does not let us ask.
+        """
+        return cast("Mapping[str, object]", await self._asked(self._redis.info()))
+
+    async def time_ms(self) -> int:
+        """
+        Redis' clock, in Unix milliseconds.
+
+        Raises:
+            Unavailable: no answer, or it does not let us ask.
+        """
+        seconds, microseconds = cast("tuple[int, int]", await self._asked(self._redis.time()))
+        return seconds * 1000 + microseconds // 1000
+
+    async def _asked(self, answer: Awaitable[object]) -> object:
+        try:
+            async with _answering():
+                return await answer
+        except ResponseError as error:  # NOPERM and its like: their first word is what one searches for
+            raise Unavailable("redis", str(error).split(maxsplit=1)[0]) from error
 
     async def read(self, topic: str, partition: int, keys: Sequence[bytes]) -> ViewRead:
         """

@@ -40,6 +40,7 @@ _LOOKING = "Looking and trying"
 COMMANDS = (
     Entry("init", "Write a settings file that works at once, with test keys.", "notifier.cli.init", _SETTING_UP),
     Entry("local", "Real Kafka and Redis for this folder, in the background.", "notifier.cli.local", _SETTING_UP),
+    Entry("check", "Look at everything that has to be right, and say how to mend it.", "notifier.cli.check", _SETTING_UP),
     Entry("topics", "Compare the Kafka topics with what is needed; create what is missing.", "notifier.cli.topics", _SETTING_UP),
     Entry("run", "Run everything: the ingress and all consumers.", "notifier.cli.run", _SERVICES),
     Entry("serve", "Run the ingress: take AlipayHK's notifications.", "notifier.cli.serve", _SERVICES),
