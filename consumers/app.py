@@ -12,9 +12,10 @@ from typing import Literal
 
 from consumers.callees import Callees
 from consumers.client import Client, Lookup
-from consumers.fanout import FanoutJob
+from consumers.fanout import WAITING_MAX, FanoutJob
 from consumers.orders import OrdersJob
 from consumers.partition import PartitionLoop, Work
+from consumers.serving import Means
 from consumers.view import RecreatedTopicError
 from notifier import logs, metrics
 from notifier.app import Stop, run
@@ -102,19 +103,20 @@ async def partition_loop(job: Job, settings: Settings, outages: Outages) -> Asyn
             reads, writes = [topics.inbox], [topics.orders, topics.quarantine]
         else:
             client = await stack.enter_async_context(client_of(settings))
-            fanout = FanoutJob(
+            lots = random.SystemRandom().random
+            means = Means(
                 topics,
                 settings.delivery,
-                Callees(settings.endpoints, settings.delivery, random.SystemRandom().random),
                 client,
                 store,
                 reader,
-                appender,
                 outages,
                 clock,
-                random.SystemRandom().random,
-                settings.orders.quiet_s,
+                lots,
+                waiting_max=max(WAITING_MAX // settings.kafka.partitions, 1),
             )
+            callees = Callees(settings.endpoints, settings.delivery, lots)
+            fanout = FanoutJob(means, callees, appender, settings.orders.quiet_s)
             work, reads, writes = fanout.work, [topics.orders, topics.commands], [topics.deliveries]
 
         async def check() -> None:
