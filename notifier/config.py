@@ -64,8 +64,6 @@ class Settings:
     endpoints: tuple[Endpoint, ...]
     channel_settings: tuple[ChannelSettings, ...]
     """The channels as they are written: where their files are."""
-    endpoint_settings: tuple[EndpointSettings, ...]
-    """The endpoints likewise."""
 
 
 class _Tables(BaseSettings):
@@ -144,8 +142,7 @@ class _Checked:
         tables = self._tables(file, layer)
         written = self._each("channels", ChannelSettings)
         channels = self._channels(written)
-        called = self._each("endpoints", EndpointSettings)
-        endpoints = self._endpoints(called, tables)
+        endpoints = self._endpoints(self._each("endpoints", EndpointSettings), tables)
         if self._faults or tables is None:
             raise SettingsFault(self._faults)
         return Settings(
@@ -159,7 +156,6 @@ class _Checked:
             channels=Channels(channels),
             endpoints=tuple(endpoints),
             channel_settings=tuple(written.values()),
-            endpoint_settings=tuple(called.values()),
         )
 
     def _tables(self, file: Raw, layer: Raw) -> _Tables | None:
