@@ -11,10 +11,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
 
 from consumers.callees import Callees
-from consumers.client import Client
-from consumers.fanout import FanoutJob
+from consumers.client import Client, Lookup
+from consumers.fanout import WAITING_MAX, FanoutJob
 from consumers.orders import OrdersJob
 from consumers.partition import PartitionLoop, Work
+from consumers.serving import Means
 from consumers.view import RecreatedTopicError
 from notifier import logs, metrics
 from notifier.app import Stop, run
@@ -101,20 +102,21 @@ async def partition_loop(job: Job, settings: Settings, outages: Outages) -> Asyn
             work = OrdersJob(topics, store, reader, appender, outages, clock, settings.orders.quiet_s).work
             reads, writes = [topics.inbox], [topics.orders, topics.quarantine]
         else:
-            client = await stack.enter_async_context(_client(settings))
-            fanout = FanoutJob(
+            client = await stack.enter_async_context(client_of(settings))
+            lots = random.SystemRandom().random
+            means = Means(
                 topics,
                 settings.delivery,
-                Callees(settings.endpoints, settings.delivery, random.SystemRandom().random),
                 client,
                 store,
                 reader,
-                appender,
                 outages,
                 clock,
-                random.SystemRandom().random,
-                settings.orders.quiet_s,
+                lots,
+                waiting_max=max(WAITING_MAX // settings.kafka.partitions, 1),
             )
+            callees = Callees(settings.endpoints, settings.delivery, lots)
+            fanout = FanoutJob(means, callees, appender, settings.orders.quiet_s)
             work, reads, writes = fanout.work, [topics.orders, topics.commands], [topics.deliveries]
 
         async def check() -> None:
@@ -135,13 +137,15 @@ async def partition_loop(job: Job, settings: Settings, outages: Outages) -> Asyn
         )
 
 
-def _client(settings: Settings) -> Client:
+def client_of(settings: Settings, *, lookup: Lookup | None = None) -> Client:
+    """The client as the settings say: who may be called, and who never."""
     own = [settings.ingress.public, settings.ingress.internal]
     own += [address for address in (settings.consumers.listen_orders, settings.consumers.listen_fanout) if address]
     return Client(
         allow_networks=settings.delivery.allow_networks,
         forbidden=[(address.host, address.port) for address in own],
         connections_max=settings.delivery.concurrency,
+        lookup=lookup,
     )
 
 

@@ -222,7 +222,6 @@ class Callee:
         self._pace.resume()
         self._changed()
         if self.state != before:
-            log.info("endpoint.resumed", endpoint=self.endpoint.name, reason="operator")
             self._tell_state()
 
     def suspend_at_start(self) -> None:

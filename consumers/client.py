@@ -25,6 +25,7 @@ from typing import Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from notifier.addresses import Address, Network, is_allowed, literal, unmapped
 
@@ -108,6 +109,7 @@ class Client:
         self._connections_per_host_max = connections_per_host_max
         self._lookup = lookup
         self._threads: ThreadPoolExecutor | None = None
+        self._resolver: _JudgingResolver | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -117,8 +119,9 @@ class Client:
             # Threads of its own: names that hang must not take those of the loop's other work.
             self._threads = ThreadPoolExecutor(_LOOKUPS_MAX, thread_name_prefix="lookup")
             lookup = _system_lookup(self._threads)
+        self._resolver = _JudgingResolver(lookup, self._gate)
         connector = aiohttp.TCPConnector(
-            resolver=_JudgingResolver(lookup, self._gate),
+            resolver=self._resolver,
             socket_factory=self._gate.open_socket,
             # Lookups of one name that are under way are shared, and an answer (already judged) serves this long.
             use_dns_cache=True,
@@ -177,6 +180,47 @@ class Client:
         except (aiohttp.ClientError, OSError) as exc:
             error = _fault(exc)
         return Answer(status, error, (time.perf_counter() - started) * 1000.0, retry_after)
+
+    async def reach(self, url: str, *, timeout_s: float, tls: ssl.SSLContext | None = None) -> Fault | None:
+        """
+        Connect as `post` would, TLS included, send nothing and hang up; why that could not be done, or None.
+
+        For who wants to know beforehand. What it finds says nothing about the next moment.
+        """
+        assert self._resolver is not None, "the client is open"
+        to = URL(url)
+        try:
+            async with asyncio.timeout(timeout_s):
+                found = await self._resolver.resolve(to.raw_host or "", to.port or 443)
+                await self._connect(found, to, tls)
+        except TimeoutError:
+            return Fault.TIMEOUT
+        except socket.gaierror:
+            return Fault.DNS
+        except _Forbidden:
+            return Fault.ADDRESS_FORBIDDEN
+        except OSError as error:
+            return _fault(error)
+        return None
+
+    async def _connect(self, found: Sequence[ResolveResult], to: URL, tls: ssl.SSLContext | None) -> None:
+        """To the first address that takes the connection; the error of the last one where none does."""
+        context = (tls or ssl.create_default_context()) if to.scheme == "https" else None
+        name = to.raw_host if context is not None else None
+        for at, one in enumerate(found, start=1):
+            where = (one["host"], one["port"])
+            sock = self._gate.open_socket((one["family"], socket.SOCK_STREAM, one["proto"], "", where))
+            sock.setblocking(False)
+            try:
+                await asyncio.get_running_loop().sock_connect(sock, where)
+                _, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=name)
+            except BaseException as error:
+                sock.close()
+                if at == len(found) or not isinstance(error, OSError):
+                    raise
+                continue
+            writer.transport.abort()  # not a farewell that somebody would have to take
+            return
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> None:
@@ -297,6 +341,17 @@ def _system_lookup(threads: ThreadPoolExecutor) -> Lookup:
         return await asyncio.get_running_loop().run_in_executor(threads, ask, host)
 
     return lookup
+
+
+async def loop_lookup(host: str) -> Sequence[Address]:
+    """The system's resolver, as the running event loop asks it: for who has a loop that is made for it."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+        )
+    except ValueError as error:
+        raise socket.gaierror(socket.EAI_NONAME, "no name that could be looked up") from error
+    return [_address(sockaddr) for *_, sockaddr in found]
 
 
 def _address(sockaddr: tuple[object, ...]) -> Address:

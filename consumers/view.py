@@ -203,6 +203,12 @@ class View:
         self.known_end = max(self.known_end, offsets[-1] + 1)
         log.warning("log.healed", topic=self.topic, partition=self.partition, records=len(newest))
 
+    async def older_than(self, keys: Sequence[bytes], before_ms: int) -> list[bytes]:
+        """Which of these keys have their latest record from before a time (Unix milliseconds), as far as the view knows."""
+        end = await self._reader.offset_at(self.topic, self.partition, before_ms)
+        read = await self._store.read(self.topic, self.partition, keys)
+        return [key for key, entry in zip(keys, read.entries, strict=True) if entry is not None and entry.offset < end]
+
     async def rest(self, before_ms: int) -> None:
         """
         Let what has been quiet since a time (Unix milliseconds) lose its body, and forget what its log has deleted (rule 11).

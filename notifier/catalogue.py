@@ -102,8 +102,8 @@ _ORDERS = (
         "warning",
         "channel order evidence_id reason partition offset trace_id",
         "Genuine evidence that could not be applied was set aside in the quarantine topic, with its reason.",
-        "`notifier quarantine show PARTITION-OFFSET` says what it is and what to do. `payee_mismatch`, `amount_mismatch`,"
-        " `unregistered`: ask the merchant; the other reasons: AlipayHK sent something this version does not know.",
+        "Read the record in the quarantine topic. `payee_mismatch`, `amount_mismatch`, `unregistered`: ask the merchant;"
+        " the other reasons: AlipayHK sent something this version does not know.",
     ),
     _entry(
         "evidence.failed",
@@ -127,8 +127,10 @@ _FANOUT = (
         "delivery.exhausted",
         "error",
         "endpoint channel order event_id version attempt outcome status_code error",
-        "A delivery was given up after `give_up_after_s`. It is a dead letter; the later events of its order go on.",
-        "Tell the endpoint's owner; once it answers again, redrive the delivery.",
+        "A delivery was given up after `give_up_after_s`. It is a dead letter; the later events of its order go on. Where it was"
+        " not tried, `error` is `endpoint_failing` (its time ran out while the endpoint was only probed) or `too_many_waiting`"
+        " (more waits for the endpoint than may).",
+        "Tell the endpoint's owner; once it answers again: `notifier deliveries redrive --endpoint …`.",
     ),
     _entry(
         "delivery.skipped",
@@ -155,16 +157,33 @@ _FANOUT = (
     _entry(
         "endpoint.suspended",
         "warning",
-        "endpoint reason",
-        "An endpoint has only failed for `suspend_after_s`. It is sent one probe at a time; what is for it waits, durably.",
-        "Tell its owner. It resumes by itself once it accepts a probe.",
+        "endpoint reason by",
+        "What is for an endpoint waits, durably. `failing`: it has only failed for `suspend_after_s` and is sent one probe at a"
+        " time. `gone`: it answered 410 and is left alone. `operator`: so it was said, `by` whom.",
+        "`failing`: tell its owner; it resumes by itself once it accepts a probe. `gone`, `operator`: `notifier endpoints resume`"
+        " when it may be called again.",
     ),
     _entry(
         "endpoint.resumed",
         "info",
-        "endpoint reason",
-        "A suspended endpoint accepted a probe; what waited is being delivered, in order.",
+        "endpoint reason by",
+        "A suspended endpoint is served again: it `accepted` a probe, or an `operator` said so. What waited is being delivered,"
+        " in order, one at a time at first.",
         "None.",
+    ),
+    _entry(
+        "redrive.begun",
+        "info",
+        "endpoint deliveries by partition offset",
+        "An operator's `deliveries redrive` is obeyed: so many deliveries wait to be made once more, under their old ids.",
+        "None.",
+    ),
+    _entry(
+        "command.unreadable",
+        "error",
+        "partition offset",
+        "A record of the commands topic is none that this project writes; it is passed over.",
+        "Find out who else writes to the commands topic: only operators should be allowed to.",
     ),
     _entry(
         "endpoints.failing",

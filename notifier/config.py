@@ -64,6 +64,8 @@ class Settings:
     endpoints: tuple[Endpoint, ...]
     channel_settings: tuple[ChannelSettings, ...]
     """The channels as they are written: where their files are."""
+    endpoint_settings: tuple[EndpointSettings, ...]
+    """The endpoints likewise."""
 
 
 class _Tables(BaseSettings):
@@ -142,7 +144,8 @@ class _Checked:
         tables = self._tables(file, layer)
         written = self._each("channels", ChannelSettings)
         channels = self._channels(written)
-        endpoints = self._endpoints(self._each("endpoints", EndpointSettings), tables)
+        called = self._each("endpoints", EndpointSettings)
+        endpoints = self._endpoints(called, tables)
         if self._faults or tables is None:
             raise SettingsFault(self._faults)
         return Settings(
@@ -156,6 +159,7 @@ class _Checked:
             channels=Channels(channels),
             endpoints=tuple(endpoints),
             channel_settings=tuple(written.values()),
+            endpoint_settings=tuple(called.values()),
         )
 
     def _tables(self, file: Raw, layer: Raw) -> _Tables | None:

@@ -95,6 +95,14 @@ class DueChange(NamedTuple):
     due_ms: int | None
 
 
+class DueGroup(NamedTuple):
+    """How many keys of a group are in the due index, and when the first of them is due (Unix milliseconds)."""
+
+    group: str
+    keys: int
+    first_due_ms: int
+
+
 class ViewStore(Protocol):
     """Keeps the view of one partition of a log whole. Every method raises Unavailable where there is no answer."""
 
@@ -116,13 +124,13 @@ class ViewStore(Protocol):
         ...
 
     async def due(
-        self, topic: str, partition: int, group: str, *, until_ms: int | None, limit: int
+        self, topic: str, partition: int, group: str, *, until_ms: int | None, limit: int, from_ms: int = 0
     ) -> list[tuple[bytes, int]]:
-        """The keys of a group that are due by a time (None: at any time) and when, the longest due first."""
+        """The keys of a group that are due from one time to another (None: at any time) and when, the longest due first."""
         ...
 
-    async def waiting(self, topic: str, partition: int, group: str) -> int:
-        """How many keys of a group are in the due index."""
+    async def due_groups(self, topic: str, partition: int) -> list[DueGroup]:
+        """What the due index holds, group by group; none that is empty."""
         ...
 
     async def rested_upto(self, topic: str, partition: int) -> int:

@@ -12,7 +12,7 @@ instead of the record. Keys are spread over them by their checksum.
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import chain
 from typing import cast
@@ -36,10 +36,12 @@ from redis.exceptions import (
 )
 
 from notifier.errors import Unavailable
-from notifier.ports import DueChange, Kept, Pointer, ViewRead
+from notifier.ports import DueChange, DueGroup, Kept, Pointer, ViewRead
 
-_POSITION = b"~position"  # no key of ours begins with it: channel and endpoint names are [a-z0-9-]
-_RESTED = b"~rested"
+_POSITION = (
+    b".position"  # no key of ours begins so: names of channels and endpoints are [a-z0-9-], the rest has a tilde
+)
+_RESTED = b".rested"
 
 _SMALL_HASHES = 4_096
 """For each partition. With a million orders in 24 partitions each holds ten, far below what Redis packs (128)."""
@@ -53,26 +55,26 @@ _MOVE = """
 -- Move a view, only if it is still where it was read. Arguments: the expected position ('' for none), the new one, how many
 -- entries, then key and value of each, then for each change of a due index: the number of its key in KEYS, the member, the score
 -- ('' takes it out).
-local position = redis.call('HGET', KEYS[1], '~position') or ''
+local position = redis.call('HGET', KEYS[1], '.position') or ''
 if position ~= ARGV[1] then return 0 end
 local last = 3 + 2 * tonumber(ARGV[3])
 for first = 4, last, 1000 do
   redis.call('HSET', KEYS[1], unpack(ARGV, first, math.min(first + 999, last)))
 end
-for group = 3, #KEYS do redis.call('SADD', KEYS[2], KEYS[group]) end
+for group = 4, #KEYS do redis.call('SADD', KEYS[3], KEYS[group]) end
 for at = last + 1, #ARGV, 3 do
   local index = KEYS[tonumber(ARGV[at])]
   if ARGV[at + 2] == '' then redis.call('ZREM', index, ARGV[at + 1])
   else redis.call('ZADD', index, ARGV[at + 2], ARGV[at + 1]) end
 end
-redis.call('HSET', KEYS[1], '~position', ARGV[2])
+redis.call('HSET', KEYS[1], '.position', ARGV[2])
 return 1
 """
 
 
 _READ_RESTING = """
 -- Look among the small hashes. Arguments: the small hash and the key, for each. The position comes first.
-local found = {redis.call('HGET', KEYS[1], '~position')}
+local found = {redis.call('HGET', KEYS[1], '.position')}
 for at = 1, #ARGV, 2 do found[#found + 1] = redis.call('HGET', ARGV[at], ARGV[at + 1]) end
 return found
 """
@@ -88,7 +90,7 @@ for at = 2, #ARGV, 4 do
     redis.call('HDEL', KEYS[1], ARGV[at + 1])
   end
 end
-redis.call('HSET', KEYS[1], '~rested', ARGV[1])
+redis.call('HSET', KEYS[1], '.rested', ARGV[1])
 """
 
 _DROP = """
@@ -101,10 +103,28 @@ for _, small in ipairs(KEYS) do
 end
 """
 
+_DUE_GROUPS = """
+-- What the due indexes hold: name, count and lowest score of each that is not empty. Those that are leave the list of names.
+local found = {}
+for _, index in ipairs(redis.call('SMEMBERS', KEYS[3])) do
+  local first = redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')
+  if first[2] then
+    found[#found + 1] = index
+    found[#found + 1] = redis.call('ZCARD', index)
+    found[#found + 1] = first[2]
+  else
+    redis.call('SREM', KEYS[3], index)
+  end
+end
+return found
+"""
+
 _FORGET = """
--- Throw a view away, with every due index and small hash that it ever had.
-for _, index in ipairs(redis.call('SMEMBERS', KEYS[2])) do redis.call('UNLINK', index) end
-redis.call('UNLINK', KEYS[1], KEYS[2])
+-- Throw a view away, with every small hash and due index that it ever had.
+for names = 2, 3 do
+  for _, name in ipairs(redis.call('SMEMBERS', KEYS[names])) do redis.call('UNLINK', name) end
+end
+redis.call('UNLINK', unpack(KEYS))
 """
 
 
@@ -136,6 +156,7 @@ class RedisViews:
         self._read_resting = self._redis.register_script(_READ_RESTING)
         self._rest = self._redis.register_script(_REST)
         self._drop = self._redis.register_script(_DROP)
+        self._due_groups = self._redis.register_script(_DUE_GROUPS)
         self._forget = self._redis.register_script(_FORGET)
         self._swept: dict[tuple[str, int], int] = {}
 
@@ -159,6 +180,32 @@ class RedisViews:
                 f"Redis has maxmemory-policy {policy} and would drop orders silently when it is full."
                 " Set `maxmemory-policy noeviction` in redis.conf (or CONFIG SET it) and start again."
             )
+
+    async def info(self) -> Mapping[str, object]:
+        """
+        What Redis tells of itself (INFO).
+
+        Raises:
+            Unavailable: no answer, or it does not let us ask.
+        """
+        return cast("Mapping[str, object]", await self._asked(self._redis.info()))
+
+    async def time_ms(self) -> int:
+        """
+        Redis' clock, in Unix milliseconds.
+
+        Raises:
+            Unavailable: no answer, or it does not let us ask.
+        """
+        seconds, microseconds = cast("tuple[int, int]", await self._asked(self._redis.time()))
+        return seconds * 1000 + microseconds // 1000
+
+    async def _asked(self, answer: Awaitable[object]) -> object:
+        try:
+            async with _answering():
+                return await answer
+        except ResponseError as error:  # NOPERM and its like: their first word is what one searches for
+            raise Unavailable("redis", str(error).split(maxsplit=1)[0]) from error
 
     async def read(self, topic: str, partition: int, keys: Sequence[bytes]) -> ViewRead:
         """
@@ -195,7 +242,7 @@ class RedisViews:
         due: Sequence[DueChange],
     ) -> bool:
         """Move the view, in one atomic step, and only if its position is still the expected one; whether it was."""
-        groups = {group: number for number, group in enumerate(dict.fromkeys(change.group for change in due), start=3)}
+        groups = {group: number for number, group in enumerate(dict.fromkeys(change.group for change in due), start=4)}
         keys = [*self._view(topic, partition), *(self._due(topic, partition, group) for group in groups)]
         arguments: list[bytes | str | int] = [
             "" if expected is None else expected,
@@ -209,20 +256,26 @@ class RedisViews:
             return bool(await self._move(keys=keys, args=arguments))
 
     async def due(
-        self, topic: str, partition: int, group: str, *, until_ms: int | None, limit: int
+        self, topic: str, partition: int, group: str, *, until_ms: int | None, limit: int, from_ms: int = 0
     ) -> list[tuple[bytes, int]]:
-        """The keys of a group that are due by a time (None: at any time) and when, the longest due first."""
+        """The keys of a group that are due from one time to another (None: at any time) and when, the longest due first."""
         until = "+inf" if until_ms is None else until_ms
         async with _answering():
             found = await self._redis.zrangebyscore(
-                self._due(topic, partition, group), "-inf", until, start=0, num=limit, withscores=True
+                self._due(topic, partition, group), from_ms, until, start=0, num=limit, withscores=True
             )
         return [(key, int(due_ms)) for key, due_ms in cast("list[tuple[bytes, float]]", found)]
 
-    async def waiting(self, topic: str, partition: int, group: str) -> int:
-        """How many keys of a group are in the due index."""
+    async def due_groups(self, topic: str, partition: int) -> list[DueGroup]:
+        """What the due index holds, group by group; none that is empty."""
+        prefix = self._due(topic, partition, "")
         async with _answering():
-            return int(await self._redis.zcard(self._due(topic, partition, group)))
+            found = await self._due_groups(keys=self._view(topic, partition))
+        each = iter(cast("list[bytes | int]", found))
+        return [
+            DueGroup(cast("bytes", name).decode().removeprefix(prefix), int(count), int(float(first)))
+            for name, count, first in zip(each, each, each, strict=True)
+        ]
 
     async def rested_upto(self, topic: str, partition: int) -> int:
         """The offset below which every record was offered to `rest`."""
@@ -261,8 +314,8 @@ class RedisViews:
         return f"{self._prefix}:{{{topic}:{partition}}}:{what}"
 
     def _view(self, topic: str, partition: int) -> list[str]:
-        """The view itself, and the names of its due indexes."""
-        return [self._name(topic, partition, "view"), self._name(topic, partition, "indexes")]
+        """The view itself, and the names of its small hashes and of its due indexes."""
+        return [self._name(topic, partition, what) for what in ("view", "small", "dues")]
 
     def _small(self, topic: str, partition: int, key: bytes) -> str:
         return self._name(topic, partition, f"resting:{crc32(key) % _SMALL_HASHES}")

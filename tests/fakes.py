@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import Literal, Protocol, TypeVar
 
 from notifier.errors import Unavailable
-from notifier.ports import Chunk, DueChange, Kept, Pointer, ViewRead
+from notifier.ports import Chunk, DueChange, DueGroup, Kept, Pointer, ViewRead
 from notifier.record import Record, Stored
 
 Place = tuple[str, int]
@@ -229,19 +229,24 @@ class FakeViews:
         return await self._ask(work)
 
     async def due(
-        self, topic: str, partition: int, group: str, *, until_ms: int | None, limit: int
+        self, topic: str, partition: int, group: str, *, until_ms: int | None, limit: int, from_ms: int = 0
     ) -> list[tuple[bytes, int]]:
         """What is due, the longest due first."""
 
         def work() -> list[tuple[bytes, int]]:
             found = sorted(self.views[topic, partition].due[group].items(), key=lambda item: (item[1], item[0]))
-            return [(key, at) for key, at in found if until_ms is None or at <= until_ms][:limit]
+            return [(key, at) for key, at in found if at >= from_ms and (until_ms is None or at <= until_ms)][:limit]
 
         return await self._ask(work)
 
-    async def waiting(self, topic: str, partition: int, group: str) -> int:
-        """How many keys of a group are in the due index."""
-        return await self._ask(lambda: len(self.views[topic, partition].due[group]))
+    async def due_groups(self, topic: str, partition: int) -> list[DueGroup]:
+        """What the due index holds, group by group."""
+
+        def work() -> list[DueGroup]:
+            groups = self.views[topic, partition].due.items()
+            return [DueGroup(name, len(due), min(due.values())) for name, due in groups if due]
+
+        return await self._ask(work)
 
     async def rested_upto(self, topic: str, partition: int) -> int:
         """How far `rest` has come."""

@@ -92,7 +92,7 @@ class HeldViews:
     def __init__(self, views: FakeViews) -> None:
         self.holds = Holds()
         self._views = views
-        self.read, self.due, self.waiting = views.read, views.due, views.waiting
+        self.read, self.due, self.due_groups = views.read, views.due, views.due_groups
         self.rest, self.rested_upto = views.rest, views.rested_upto
         self.drop_below, self.forget = views.drop_below, views.forget
 

@@ -12,12 +12,13 @@ from typing import Any
 from consumers.callees import Callees
 from consumers.client import Answer
 from consumers.fanout import FanoutJob
-from notifier import webhooks
+from consumers.serving import Means
+from notifier import endpoint_state, webhooks
 from notifier.clock import Clock
 from notifier.config import Delivery, Endpoint
 from notifier.outage import Outages
 from notifier.webhooks import Secret
-from tests.owners import TOPICS, World
+from tests.owners import NOON, TOPICS, P, World
 
 SECRET = Secret.parse("whsec_" + "A" * 32)
 ACCEPTED = Answer(204, None, 1.0)
@@ -98,21 +99,30 @@ def endpoint(name: str, **more: Any) -> Endpoint:
     return Endpoint(**(defaults | more))
 
 
+def meet(world: World, *names: str) -> None:
+    """Let these endpoints have been met before, so that what lies in the deliveries log is of lanes alone."""
+    known = {stored.record.key for stored in world.logs.records(TOPICS.deliveries, P)}
+    for name in names:
+        if name.encode() not in known:
+            met = endpoint_state.first_met(name, start=0, at=NOON)
+            world.logs.put(TOPICS.deliveries, P, endpoint_state.to_record(met))
+
+
 def fanout_job(
     world: World, merchants: Merchants, *endpoints: Endpoint, clock: Clock | None = None, **settings: Any
 ) -> FanoutJob:
     """The fan-out job on these, telling an endpoint `oms` unless others are named; retries are drawn as late as may be."""
     quick = Delivery(first_retry_s=0.05, retry_s_max=0.1).model_copy(update=settings)
-    return FanoutJob(
+    means = Means(
         TOPICS,
         quick,
-        Callees(endpoints or (endpoint("oms"),), quick, lambda: 1.0),
         merchants,
         world.views,
-        world.logs,
         world.logs,
         Outages(sleep=lambda _: asyncio.sleep(0)),
         clock or world.clock,
         lambda: 1.0,
-        world.quiet_s,
+        waiting_max=1_000,
     )
+    callees = Callees(endpoints or (endpoint("oms"),), quick, means.random)
+    return FanoutJob(means, callees, world.logs, world.quiet_s)

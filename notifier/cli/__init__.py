@@ -40,6 +40,7 @@ _LOOKING = "Looking and trying"
 COMMANDS = (
     Entry("init", "Write a settings file that works at once, with test keys.", "notifier.cli.init", _SETTING_UP),
     Entry("local", "Real Kafka and Redis for this folder, in the background.", "notifier.cli.local", _SETTING_UP),
+    Entry("check", "Look at everything that has to be right, and say how to mend it.", "notifier.cli.check", _SETTING_UP),
     Entry("topics", "Compare the Kafka topics with what is needed; create what is missing.", "notifier.cli.topics", _SETTING_UP),
     Entry("run", "Run everything: the ingress and all consumers.", "notifier.cli.run", _SERVICES),
     Entry("serve", "Run the ingress: take AlipayHK's notifications.", "notifier.cli.serve", _SERVICES),
@@ -47,8 +48,6 @@ COMMANDS = (
     Entry("demo", "See the whole pipeline at work, with a simulated AlipayHK and merchants.", "notifier.demo.command", _LOOKING),
     Entry("simulate", "Send a notification as AlipayHK would, or a forged one.", "notifier.cli.simulate", _LOOKING),
     Entry("listen", "Be a merchant's system: verify and print webhooks.", "notifier.cli.listen", _LOOKING),
-    Entry("orders", "Was it paid, who was told, and why not: one order, or a list.", "notifier.cli.orders", _LOOKING),
-    Entry("quarantine", "What was set aside, and why; release a held payment.", "notifier.cli.quarantine", _LOOKING),
     Entry("tail", "Follow the events of the orders topic.", "notifier.cli.tail", _LOOKING),
     Entry("logs", "Explain each log line: what it means and what to do.", "notifier.cli.logs", _LOOKING),
 )  # fmt: skip
@@ -69,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def root() -> TyperGroup:
     """The command `notifier` with all that it has."""
-    app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+    app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode="markdown")
     app.callback()(_root)
     group = _as_group(get_command(app))
     for entry in COMMANDS:

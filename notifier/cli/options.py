@@ -12,6 +12,7 @@ import msgspec
 import typer
 
 from notifier import config
+from notifier.checks.words import in_words
 from notifier.config import Settings
 from notifier.errors import Unavailable
 
@@ -22,15 +23,6 @@ ConfigFile = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-
-
-_FOR_PEOPLE = {
-    "KafkaConnectionError": "no connection was made",
-    "KafkaTimeoutError": "nothing came in time",
-    "TimeoutError": "nothing came in time",
-    "NodeNotReadyError": "no broker was ready",
-}
-"""The client's names for what happens every day; a rarer one stands as it is, so that it can be searched for."""
 
 
 class CommandFailed(Exception):
@@ -68,18 +60,25 @@ def reaching_kafka(settings: Settings) -> Iterator[None]:
     Raises:
         CommandFailed: Kafka did not answer.
     """
-    # The library's own complaints, one for each attempt, would stand around our one message.
+    try:
+        with silent_kafka():
+            yield
+    except Unavailable as error:
+        raise CommandFailed(
+            f"Kafka does not answer at {settings.kafka.bootstrap_servers}: {in_words(error.why)}. "
+            "Start it (on a laptop: `notifier local up`), or set kafka.bootstrap_servers to where it is, and "
+            "kafka.security_protocol to what it speaks."
+        ) from error
+
+
+@contextmanager
+def silent_kafka() -> Iterator[None]:
+    """Without the complaints of Kafka's client, one for each attempt: they would stand around our one message."""
     library, silence = logging.getLogger("aiokafka"), logging.NullHandler()
     library.addHandler(silence)
     was_heard, library.propagate = library.propagate, False
     try:
         yield
-    except Unavailable as error:
-        raise CommandFailed(
-            f"Kafka does not answer at {settings.kafka.bootstrap_servers}: {_FOR_PEOPLE.get(error.why, error.why)}. "
-            "Start it (on a laptop: `notifier local up`), or set kafka.bootstrap_servers to where it is, and "
-            "kafka.security_protocol to what it speaks."
-        ) from error
     finally:
         library.propagate = was_heard
         library.removeHandler(silence)

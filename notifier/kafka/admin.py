@@ -11,7 +11,15 @@ from typing import Any, Literal
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    KafkaError,
+    NotCoordinatorForGroupError,
+    TopicAlreadyExistsError,
+    for_code,
+)
+from aiokafka.protocol.admin import ApiVersionRequest
 
 from notifier.errors import Unavailable
 from notifier.kafka.access import Access
@@ -40,12 +48,32 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """A topic as the cluster has it."""
+
+    partitions: int
+    replication_factor: int
+    """The smallest of its partitions: the one whose records are the easiest to lose."""
+    settings: Mapping[str, str]
+    leaderless: int = 0
+    """Partitions where nothing can be read or written now."""
+    lagging: int = 0
+    """Partitions with a copy that has not all of it yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class Compared:
     """One topic, compared with its plan."""
 
     plan: TopicPlan
-    exists: bool
+    found: Found | None
+    """As it is; None: it is not there."""
     differences: tuple[Difference, ...] = ()
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is such a topic."""
+        return self.found is not None
 
     @property
     def state(self) -> Literal["ok", "missing", "differs"]:
@@ -56,19 +84,29 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A topic as the cluster has it."""
+class Cluster:
+    """What the cluster says of itself."""
 
-    partitions: int
-    replication_factor: int
-    """The smallest of its partitions: the one whose records are the easiest to lose."""
-    settings: Mapping[str, str]
+    brokers: int
+    requests: Mapping[int, tuple[int, int]]
+    """The least and the greatest version that is taken of each request, by its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A consumer group."""
+
+    state: str
+    """Kafka's word: `Stable`, `Empty`, `PreparingRebalance`; `Dead` where there is no such group."""
+    members: int
+    commits: Mapping[tuple[str, int], int]
+    """What was committed, by topic and partition; nothing where nothing was."""
 
 
 def compare(plan: TopicPlan, found: Found | None) -> Compared:
     """Compare one topic with its plan; None: it is not there. A setting that the plan does not name may be anything."""
     if found is None:
-        return Compared(plan, exists=False)
+        return Compared(plan, None)
     pairs = [
         (PARTITIONS, str(found.partitions), str(plan.partitions)),
         (REPLICATION, str(found.replication_factor), str(plan.replication_factor)),
@@ -76,7 +114,7 @@ def compare(plan: TopicPlan, found: Found | None) -> Compared:
     ]
     return Compared(
         plan,
-        exists=True,
+        found,
         differences=tuple([Difference(name, has, needs) for name, has, needs in pairs if not _same(name, has, needs)]),
     )
 
@@ -96,23 +134,27 @@ def _same(name: str, has: str, needs: str) -> bool:
 class Admin:
     """Looks at topics and makes new ones. It never deletes a topic and never changes one."""
 
-    def __init__(self, client: AIOKafkaAdminClient) -> None:
+    def __init__(self, client: AIOKafkaAdminClient, answer_s_max: float) -> None:
         self._client = client
+        self._answer_s_max = answer_s_max
 
     @classmethod
     @asynccontextmanager
-    async def at_work(cls, access: Access) -> AsyncIterator[Admin]:
+    async def at_work(cls, access: Access, *, answer_s_max: float = ANSWER_S_MAX) -> AsyncIterator[Admin]:
         """
         Connected while the block runs.
+
+        Args:
+            answer_s_max: how long each answer may take, the first connection included.
 
         Raises:
             Unavailable: no broker answers.
         """
-        client = AIOKafkaAdminClient(**access.options, request_timeout_ms=round(ANSWER_S_MAX * 1000))
-        async with _answering():
-            await client.start()
+        client = AIOKafkaAdminClient(**access.options, request_timeout_ms=round(answer_s_max * 1000))
         try:
-            yield cls(client)
+            async with _answering(answer_s_max):
+                await client.start()
+            yield cls(client, answer_s_max)
         finally:
             await client.close()
 
@@ -158,13 +200,63 @@ class Admin:
         new = [
             NewTopic(plan.name, plan.partitions, plan.replication_factor, topic_configs=plan.settings) for plan in plans
         ]
-        async with _answering():
+        async with _answering(self._answer_s_max):
             answer = await self._client.create_topics(new)
         for topic, code, why in answer.topic_errors:
             error = for_code(code)
             if code != 0 and error is not TopicAlreadyExistsError:
                 raise CannotCreateError(f"{topic}: {(why or error.__name__).rstrip('.')}.")
         await self._wait_for(plans)
+
+    async def cluster(self) -> Cluster:
+        """
+        How many brokers there are, and what they understand.
+
+        Raises:
+            Unavailable: no answer.
+        """
+        async with _answering(self._answer_s_max):
+            described = await self._client.describe_cluster()
+            answer = await self._client._send_request(ApiVersionRequest())  # it has no public way to ask
+        return Cluster(
+            len(described["brokers"]), {number: (least, greatest) for number, least, greatest in answer.api_versions}
+        )
+
+    async def group(self, name: str, topics: Mapping[str, int]) -> Group:
+        """
+        A consumer group with what it has committed for these topics (each with its number of partitions).
+
+        Raises:
+            Unavailable: no answer, or its coordinator is not there yet.
+        """
+        async with _answering(self._answer_s_max):
+            while True:
+                try:
+                    group = await self._group(name, topics)
+                except (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError):
+                    group = None  # in a new cluster the groups' own topic is only being made for who asks first
+                if group is not None:
+                    return group
+                await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _group(self, name: str, topics: Mapping[str, int]) -> Group | None:
+        """None: the coordinator has not loaded what was committed yet."""
+        partitions = [TopicPartition(topic, number) for topic, count in topics.items() for number in range(count)]
+        coordinator = await self._client.find_coordinator(name)
+        (described,) = await self._client.describe_consumer_groups([name], group_coordinator_id=coordinator)
+        code, _, state, _, _, members, *_ = described.groups[0]
+        if code != 0:
+            raise for_code(code)
+        commits = await self._client.list_consumer_group_offsets(
+            name, group_coordinator_id=coordinator, partitions=partitions
+        )
+        if any(tp not in commits for tp in partitions):
+            return None
+        return Group(
+            state,
+            len(members),
+            {(tp.topic, tp.partition): found.offset for tp, found in commits.items() if found.offset >= 0},
+        )
 
     async def _wait_for(self, plans: Sequence[TopicPlan]) -> None:
         """Brokers learn of a new topic one after the other."""
@@ -175,24 +267,9 @@ class Admin:
                 raise Unavailable("kafka", "the topics were made, but do not show")
             await asyncio.sleep(_LOOK_EVERY_S)
 
-    async def committed(self, group: str, topic: str, partition: int) -> int:
-        """
-        The offset up to which a group has done its work on a partition; 0 where it never committed.
-
-        Raises:
-            Unavailable: no answer.
-        """
-        tp = TopicPartition(topic, partition)
-        async with _answering():
-            try:
-                offsets = await self._client.list_consumer_group_offsets(group, partitions=[tp])
-            except GroupCoordinatorNotAvailableError:
-                return 0  # nobody has ever committed anything on this cluster
-        return max(offsets[tp].offset, 0) if tp in offsets else 0
-
     async def _topics(self) -> dict[str, Any]:
         """All topics. Asking for one by its name might make it, where Kafka is set to."""
-        async with _answering():
+        async with _answering(self._answer_s_max):
             described = await self._client.describe_topics()
         return {one["topic"]: one for one in described if one["error_code"] == 0 and one["partitions"]}
 
@@ -200,7 +277,7 @@ class Admin:
         if not topics:
             return {}
         wanted = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
-        async with _answering():
+        async with _answering(self._answer_s_max):
             answers = await self._client.describe_configs(wanted)
         settings = {}
         for code, _why, _type, topic, entries in [one for answer in answers for one in answer.resources]:
@@ -228,14 +305,20 @@ def _found(topic: Any, settings: Mapping[str, str]) -> Found | None:  # as aioka
     if topic is None:
         return None
     partitions = topic["partitions"]
-    return Found(len(partitions), min(len(one["replicas"]) for one in partitions), settings)
+    return Found(
+        len(partitions),
+        min(len(one["replicas"]) for one in partitions),
+        settings,
+        leaderless=sum(one["leader"] < 0 for one in partitions),
+        lagging=sum(len(one["isr"]) < len(one["replicas"]) for one in partitions),
+    )
 
 
 @asynccontextmanager
-async def _answering() -> AsyncIterator[None]:
+async def _answering(answer_s_max: float) -> AsyncIterator[None]:
     """What stops the cluster from answering, as Unavailable."""
     try:
-        async with asyncio.timeout(ANSWER_S_MAX):
+        async with asyncio.timeout(answer_s_max):
             yield
     except (KafkaError, TimeoutError) as error:
         raise Unavailable("kafka", type(error).__name__) from error

@@ -213,14 +213,22 @@ class ChannelSettings(Table):
             yield KeyInRing(key, entry.not_before, entry.not_after)
 
     def _own_fingerprint(self, refuse: Callable[[str, str], None]) -> str | None:
-        """Of the public half of our own key: it is often put where AlipayHK's belongs, and then every message looks forged."""
-        if self.merchant_key_file is None:
-            return None
         try:
-            return RsaKey.of(_private_key(read_file(self.merchant_key_file)).public_key()).fingerprint
+            return self.own_fingerprint()
         except ValueError as fault:
             refuse("merchant_key_file", str(fault))
             return None
+
+    def own_fingerprint(self) -> str | None:
+        """
+        Of the public half of our own key, which is often put where AlipayHK's belongs, and then every message looks forged.
+
+        Raises:
+            ValueError: the file holds no such key.
+        """
+        if self.merchant_key_file is None:
+            return None
+        return RsaKey.of(_private_key(read_file(self.merchant_key_file)).public_key()).fingerprint
 
 
 def _private_key(pem: bytes) -> RSAPrivateKey:

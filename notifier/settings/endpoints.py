@@ -43,6 +43,7 @@ _OUR_HEADERS = frozenset(
     "proxy-connection te trailer transfer-encoding upgrade user-agent".split()
 )
 SECRETS_MAX = 3
+Start = Literal["now", "earliest"]
 _HOST_MAX, _LABEL_MAX = 253, 63
 
 
@@ -60,6 +61,8 @@ class Endpoint:
     concurrency: int
     headers: Mapping[str, str] = field(repr=False)
     ca_file: Path | None
+    start: Start = "now"
+    """Where it begins when it is met for the first time: with what comes next, or with all that the orders topic holds."""
 
     def wants(self, channel: str, event_type: str, flags_added: Collection[str] = ()) -> bool:
         """Whether an event is for this endpoint. Who wants `order.flagged` also hears what adds flags under another type."""
@@ -80,20 +83,12 @@ class EndpointSettings(Table):
     events: Annotated[tuple[str, ...], FromJson, Field(min_length=1)] = _BUT_NOTED
     secrets: Annotated[tuple[str, ...], FromJson, Field(repr=False)] = ()
     secret_files: Annotated[tuple[Path, ...], FromJson] = ()
-    start: Literal["now"] = "now"
+    start: Start = "now"
     timeout_s: Seconds | None = None
     concurrency: Count | None = None
     allow_http: bool = False
     headers: Annotated[dict[str, str], FromJson] = Field(default={}, repr=False)
     ca_file: Path | None = None
-
-    @field_validator("start", mode="before")
-    @classmethod
-    def _is_built(cls, start: object) -> object:
-        """`earliest` is the contract's other word: taken and not done, it would leave a merchant waiting for what never comes."""
-        if start == "earliest":
-            raise ValueError('"earliest" comes with a later release; leave the line out')
-        return start
 
     @field_validator("events")
     @classmethod
@@ -169,6 +164,7 @@ class EndpointSettings(Table):
             concurrency=self.concurrency if self.concurrency is not None else concurrency,
             headers=self.headers,
             ca_file=self.ca_file,
+            start=self.start,
         )
 
 

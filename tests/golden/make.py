@@ -11,14 +11,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from notifier import delivery, events, evidence, webhooks
+from notifier import command, delivery, endpoint_state, events, evidence, position, webhooks
 from notifier.alipayhk import mapi
 from notifier.alipayhk.keys import load_public_key
 from notifier.channel import Channel, KeyInRing
-from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref
+from notifier.command import Command, Wanted
+from notifier.delivery import Again, DeliveryRecord, Lane, Outcome, Ref
+from notifier.endpoint_state import State, Why
 from notifier.errors import Reason
 from notifier.evidence import Evidence, Kind, Policy
 from notifier.order import Changed, Known, decide
+from notifier.position import Position
 from notifier.record import Record
 from notifier.statement import RegistrationStatement
 from notifier.topics import partition_of
@@ -90,6 +93,7 @@ def deliveries() -> Record:
         since=RECEIVED_AT,
         attempt=2,
         next_attempt_at=due,
+        again=(Again(1, 800, "evt_ffeeddccbbaa99887766554433221100", 12),),
     )
     return delivery.to_record(
         DeliveryRecord(
@@ -108,6 +112,28 @@ def deliveries() -> Record:
             next_attempt_at=due,
             lane=lane,
         )
+    )
+
+
+def endpoint() -> Record:
+    """What fan-out appends when an endpoint has failed for long that was left alone for a while before."""
+    paused_at, resumed_at = RECEIVED_AT - timedelta(hours=3), RECEIVED_AT - timedelta(hours=1)
+    state = endpoint_state.first_met("shop-oms", start=800, at=RECEIVED_AT - timedelta(days=1))
+    state = endpoint_state.change(state, State.SUSPENDED, Why.OPERATOR, at=paused_at, command=11)
+    state = endpoint_state.change(state, State.ACTIVE, Why.OPERATOR, at=resumed_at, command=12)
+    return endpoint_state.to_record(endpoint_state.change(state, State.SUSPENDED, Why.FAILING, at=RECEIVED_AT))
+
+
+def fanout_position() -> Record:
+    """What fan-out appends every minute of progress."""
+    return position.to_record(Position(orders=816, commands=13, at=RECEIVED_AT))
+
+
+def redrive() -> Record:
+    """An operator's word: the dead letter above, once more."""
+    wanted = (Wanted("shop-hkd", "T20260001", 1, 800, "evt_ffeeddccbbaa99887766554433221100"),)
+    return command.to_record(
+        Command("redrive", "shop-oms", RECEIVED_AT, by="li", reason="their disk was full", deliveries=wanted)
     )
 
 
@@ -144,6 +170,9 @@ def files() -> dict[str, bytes]:
         "inbox.record": as_text(inbox()),
         "orders.record": as_text(orders()),
         "deliveries.record": as_text(deliveries()),
+        "deliveries_endpoint.record": as_text(endpoint()),
+        "deliveries_position.record": as_text(fanout_position()),
+        "commands.record": as_text(redrive()),
         "quarantine.record": as_text(quarantine()),
         "webhook.request": request_as_text(*webhook()),
     }

@@ -727,3 +727,71 @@ async def test_the_systems_authorities_do_not_know_ours(authority: Authority) ->
         answer = await us.post(f"https://shop.test:{there.port}/", HEADERS, BODY, timeout_s=5)
 
     assert answer.error is Fault.TLS
+
+
+# --- looking beforehand: a connection, and nothing on it ----------------------------------------------------------------
+
+
+async def test_who_looks_beforehand_sends_nothing(authority: Authority) -> None:
+    async with (
+        stranger(OK, tls=authority.server("shop.test")) as there,
+        stranger(OK) as without_tls,
+        Client(allow_networks=LOOPBACK, lookup=answering("127.0.0.1")) as ours,
+    ):
+        tls = trusting(authority.ca_file)
+        found = await ours.reach(f"https://shop.test:{there.port}/hook", timeout_s=5, tls=tls)
+        plain = await ours.reach(without_tls.url, timeout_s=5)
+
+    assert (found, plain) == (None, None)
+    assert there.requests == without_tls.requests == []
+
+
+async def test_it_is_told_what_a_post_would_be(authority: Authority) -> None:
+    """By the same gate and in the same words, so that nobody is told that all is well where every delivery will fail."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nobody = closed.getsockname()[1]
+        async with (
+            stranger(OK, tls=authority.server("other.test")) as misnamed,
+            Client(allow_networks=LOOPBACK, lookup=answering("127.0.0.1")) as ours,
+            Client(allow_networks=LOOPBACK, lookup=answering("127.0.0.1", "127.0.0.2")) as misled,
+            Client(allow_networks=LOOPBACK) as asking,
+        ):
+            tls = trusting(authority.ca_file)
+            found = [
+                await ours.reach(f"https://shop.test:{nobody}/", timeout_s=5, tls=tls),
+                await ours.reach(f"https://shop.test:{misnamed.port}/", timeout_s=5, tls=tls),
+                await misled.reach(f"https://shop.test:{misnamed.port}/", timeout_s=5, tls=tls),
+                await asking.reach("https://a..b.test/", timeout_s=5),
+            ]
+            connections = misnamed.connections
+
+    assert found == [Fault.REFUSED, Fault.TLS, Fault.ADDRESS_FORBIDDEN, Fault.DNS]
+    assert connections == 0, "a handshake that failed is no conversation"
+
+
+async def test_one_bad_address_of_a_name_leaves_the_good_one_to_who_looks() -> None:
+    names = answering("127.0.0.3", "127.0.0.1")
+    async with stranger(OK) as there, Client(allow_networks=(IPv4Network("127.0.0.0/8"),), lookup=names) as ours:
+        found = await ours.reach(f"http://shop.test:{there.port}/", timeout_s=5)
+
+    assert found is None
+
+
+async def test_looking_ends_in_its_time_whatever_hangs() -> None:
+    async def hangs(_: str) -> Sequence[Address]:
+        await asyncio.Event().wait()
+        return []
+
+    with silent_listener("127.0.0.1") as silent:
+        async with (
+            asyncio.timeout(5),
+            Client(allow_networks=LOOPBACK, lookup=hangs) as lost,
+            Client(allow_networks=LOOPBACK) as ours,
+        ):
+            found = [
+                await lost.reach("https://shop.test/", timeout_s=0.05),
+                await ours.reach(f"https://127.0.0.1:{silent.getsockname()[1]}/", timeout_s=0.05),
+            ]
+
+    assert found == [Fault.TIMEOUT, Fault.TIMEOUT]

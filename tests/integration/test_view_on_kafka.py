@@ -421,6 +421,6 @@ async def test_what_belongs_to_a_view_stays_and_lies_together(installed: Install
 
     keys = await one.keys()
 
-    assert len(keys) == 4, "the view, its due index, the names of those, and what rests"
+    assert len(keys) == 5, "the view, its due index, what rests, and the names of those two"
     assert {await one.redis.pttl(name) for name in keys} == {-1}
     assert {name.split(b"{")[1].split(b"}")[0] for name in keys} == {f"{topic}:{P}".encode()}

@@ -12,7 +12,8 @@ import msgspec
 from consumers.fanout import LANES
 from consumers.orders import ORDERS
 from consumers.view import Merging, RecreatedTopicError, Snapshot, View
-from notifier import delivery, events, evidence
+from notifier import deliveries, delivery, events, evidence
+from notifier.deliveries import Kind
 from notifier.record import Record
 from tests import oracle
 from tests.fakes import FakeLogs, FakeViews
@@ -154,6 +155,13 @@ def _newest_last(world: World) -> Iterator[str]:
             key not in lanes
             or delivery.join(delivery.from_record(lanes[key]).lane, lane) != delivery.from_record(lanes[key]).lane
         ):
+            yield f"the newest of {key.decode()} does not lie last in the deliveries log"
+    merged: dict[bytes, Record] = {}
+    for record in _history(world, TOPICS.deliveries):
+        if deliveries.kind_of(record.key) is not Kind.LANE:
+            merged[record.key] = deliveries.merge(merged.get(record.key), record)
+    for key, record in merged.items():
+        if lanes.get(key) != record:
             yield f"the newest of {key.decode()} does not lie last in the deliveries log"
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from notifier import delivery, events, evidence
-from notifier.delivery import DeliveryRecord, Lane, Outcome
+from notifier import deliveries, delivery, events, evidence
+from notifier.delivery import Lane, Outcome
 from notifier.errors import Unusable
 from notifier.events import Telling
 from notifier.evidence import USABLE, Evidence
@@ -110,7 +110,9 @@ class Replay:
             self.aside[offset] = change.held.value
 
     def _join(self, record: Record) -> None:
-        told: DeliveryRecord = delivery.from_record(record)
+        told = deliveries.delivery_in(record)
+        if told is None:
+            return
         self.lanes[record.key] = delivery.join(self.lanes[record.key], told.lane)
         if told.outcome in (Outcome.DEAD, Outcome.SKIPPED):
             self.given_up.add((told.endpoint, told.channel, told.order, told.version))

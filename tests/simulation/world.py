@@ -16,6 +16,7 @@ from typing import Any, Literal
 from consumers.callees import Callees
 from consumers.fanout import FanoutJob
 from consumers.orders import OrdersJob
+from consumers.serving import Means
 from consumers.view import RecreatedTopicError
 from notifier.channel import Channels
 from notifier.config import Delivery
@@ -200,13 +201,24 @@ class World:
     async def _run(self, process: Process, job: Job) -> None:
         outages, rng = Outages(), self._rng(process.name)
         member = self.members[process] = Member(self.logs, self.commits, rng, outages)
-        given = (self.views, self.logs, self.logs, outages, self.clock)
         if job == "orders":
-            work = OrdersJob(TOPICS, *given, self.quiet_s).work(P)
+            orders = OrdersJob(TOPICS, self.views, self.logs, self.logs, outages, self.clock, self.quiet_s)
+            work = orders.work(P)
             running = member.run(work)
         else:
+            means = Means(
+                TOPICS,
+                self.delivery,
+                self.merchants,
+                self.views,
+                self.logs,
+                outages,
+                self.clock,
+                rng.random,
+                waiting_max=1_000,
+            )
             called = Callees(endpoints(), self.delivery, rng.random)
-            fanout = FanoutJob(TOPICS, self.delivery, called, self.merchants, *given, rng.random, self.quiet_s)
+            fanout = FanoutJob(means, called, self.logs, self.quiet_s)
             running = member.run(fanout.work(P))
         try:
             await running
@@ -293,12 +305,12 @@ class World:
             not self.logs.late
             and all(done.get(topic, 0) == ends[topic] for topic in (TOPICS.inbox, TOPICS.orders))
             and all(position == ends[topic] for topic, position in reached.items())
-            and not any(lane.waiting for lane in self.replay.lanes.values())
+            and not any(lane.first for lane in self.replay.lanes.values())
         )
 
     def unquiet(self) -> Sequence[str]:
         """What is still to be done, for a person."""
-        lanes = [f"{key.decode()} {lane}" for key, lane in self.replay.lanes.items() if lane.waiting]
+        lanes = [f"{key.decode()} {lane}" for key, lane in self.replay.lanes.items() if lane.first]
         commits = [f"{source.topic}: {commit.offset}" for source, commit in self.commits.by_source.items()]
         ends = [f"{topic} ends at {len(log)}" for (topic, _), log in self.logs.logs.items()]
         views = [f"view of {topic} at {view.position}" for (topic, _), view in self.views.views.items()]

@@ -465,12 +465,7 @@ FAULTS = [
         "holds one that HTTP does not allow; values are printable ASCII on one line.",
     ),
     (channel() + endpoint(ca_file="token"), OMS + " → ca_file", "names a file that holds no PEM certificates."),
-    (channel() + endpoint(start="then"), OMS + " → start", "must be 'now'."),
-    (
-        channel() + endpoint(start="earliest"),
-        OMS + " → start",
-        '"earliest" comes with a later release; leave the line out.',
-    ),
+    (channel() + endpoint(start="then"), OMS + " → start", "must be 'now' or 'earliest'."),
     (
         channel() + endpoint() + endpoint(),
         'endpoints[1] "shop-oms" → name',

@@ -1,157 +1,128 @@
-"""What the deliveries topic tells of each delivery, gathered from its records."""
+"""The deliveries topic as a whole: what lies in it side by side is told apart and merged by its own rule."""
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from notifier import delivery
-from notifier.deliveries import Deliveries, Delivery, State
-from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, settle, wait
-from notifier.record import Record, Stored
+from notifier import command, deliveries, delivery, endpoint_state, position
+from notifier.command import Command, Wanted
+from notifier.deliveries import Kind
+from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, wait
+from notifier.errors import NewerStateError
+from notifier.position import Position
+from notifier.record import Record
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-DUE = NOON + timedelta(minutes=5)
+
+POSITIONS = st.builds(
+    Position,
+    st.integers(0, 9),
+    st.integers(0, 9),
+    st.integers(0, 9).map(lambda seconds: NOON + timedelta(seconds=seconds)),
+)
+
+ENDPOINT = endpoint_state.to_record(endpoint_state.first_met("shop-oms", start=7, at=NOON))
 
 
-def ref(version: int) -> Ref:
-    return Ref(version, 100 + version, f"evt_{version}")
-
-
-def record(
-    version: int,
-    outcome: Outcome,
-    lane: Lane,
-    *,
-    attempt: int = 1,
-    status: int | None = None,
-    endpoint: str = "shop-oms",
-) -> Record:
-    one = ref(version)
+def _lane(lane: Lane) -> Record:
     return delivery.to_record(
         DeliveryRecord(
-            one.event_id,
-            endpoint,
-            "shop-hkd",
-            "T1",
-            version,
-            0,
-            one.offset,
-            attempt,
-            outcome,
-            status,
-            12.0,
-            None,
-            None,
-            lane,
+            event_id="evt_1",
+            endpoint="shop-oms",
+            channel="shop-hkd",
+            order="T1",
+            version=1,
+            event_partition=0,
+            event_offset=1,
+            attempt=0,
+            outcome=Outcome.WAITING,
+            status_code=None,
+            duration_ms=None,
+            error=None,
+            next_attempt_at=lane.next_attempt_at,
+            lane=lane,
         )
     )
 
 
-def endpoint(state: str, round_: int) -> Record:
-    value = {"endpoint": "shop-oms", "state": state, "round": round_, "reason": "410", "at": "2026-11-22T12:00:00Z"}
-    return Record(b"shop-oms", json.dumps(value | {"start": None, "state_version": 1}).encode())
-
-
-def gathered(*records: Record) -> dict[int, Delivery]:
-    """By version."""
-    found = Deliveries()
-    for offset, one in enumerate(records):
-        found.take(Stored(one, offset, round(NOON.timestamp() * 1000)))
-    return {one.version: one for one in found}
-
-
-ACCEPTED_1 = record(1, Outcome.ACCEPTED, settle(Lane(), ref(1), now=NOON), status=204)
-WAITING_2_3 = wait(Lane(settled=1, known=1), [ref(2), ref(3)], since=NOON, attempt=2, due=DUE)
-FAILED_2 = record(2, Outcome.FAILED, WAITING_2_3, attempt=2, status=500)
-
-
-def test_what_was_accepted_failed_and_waits_behind_it() -> None:
-    found = gathered(ACCEPTED_1, FAILED_2)
-
-    assert {version: one.state for version, one in found.items()} == {
-        1: State.ACCEPTED,
-        2: State.WAITING,
-        3: State.WAITING,
-    }
-    first, second = found[2], found[3]
-    assert (first.attempt, first.status_code, first.since, first.next_attempt_at) == (2, 500, NOON, DUE)
-    assert first.behind is None
-    assert (second.attempt, second.status_code, second.behind, second.event_id) == (0, None, 2, "evt_3")
-
-
-def test_a_late_record_takes_nothing_back() -> None:
-    """Lanes are joined: the attempt that failed lands behind the one that was accepted."""
-    accepted = record(2, Outcome.ACCEPTED, settle(WAITING_2_3, ref(2), now=NOON), attempt=3, status=200)
-
-    found = gathered(ACCEPTED_1, accepted, FAILED_2)
-
-    assert (found[2].state, found[2].status_code) == (State.ACCEPTED, 200)
-    assert found[3].state is State.WAITING
-
-
-def test_a_dead_letter_is_one_and_the_lane_goes_on() -> None:
-    dead = settle(WAITING_2_3, ref(2), now=NOON, is_dead=True)
-
-    found = gathered(
-        record(2, Outcome.DEAD, dead, attempt=9, status=500),
-        record(3, Outcome.ACCEPTED, settle(dead, ref(3), now=NOON), status=204),
-    )
-
-    assert (found[2].state, found[2].attempt, found[3].state) == (State.DEAD, 9, State.ACCEPTED)
-
-
-def test_a_dead_letter_outlives_compaction() -> None:
-    """Of a lane compaction keeps the last record, and the lane's state in it names what was given up."""
-    dead = settle(WAITING_2_3, ref(2), now=NOON, is_dead=True)
-
-    found = gathered(record(3, Outcome.ACCEPTED, settle(dead, ref(3), now=NOON), status=204))
-
-    assert (found[2].state, found[2].attempt, found[2].event_id) == (State.DEAD, None, "evt_2")
-
-
-def test_what_was_compacted_away_is_skipped() -> None:
-    assert gathered(record(2, Outcome.SKIPPED, settle(WAITING_2_3, ref(2), now=NOON)))[2].state is State.SKIPPED
+WAITING = _lane(wait(Lane(), [Ref(1, 1, "evt_1")], since=NOON, attempt=0, due=NOON))
+IDLE = _lane(Lane(settled=1, known=1))
 
 
 @pytest.mark.parametrize(
-    ("words", "state", "why"),
+    ("key", "kind"),
     [
-        ((endpoint("suspended", 1),), State.SUSPENDED, "nothing but probes goes there"),
-        ((endpoint("suspended", 1), endpoint("active", 2)), State.WAITING, "it was resumed"),
-        (
-            (endpoint("suspended", 3), endpoint("active", 2)),
-            State.SUSPENDED,
-            "the higher round holds, whatever lies last",
-        ),
-        ((endpoint("active", 1),), State.WAITING, "it is well"),
-        ((Record(b"shop-oms", b"{"),), State.WAITING, "none of ours"),
+        (b"~position", Kind.POSITION),
+        (b"shop-oms", Kind.ENDPOINT),
+        (b"shop-oms/shop-hkd/T1", Kind.LANE),
+        (b"shop-oms/shop-hkd/a/b", Kind.LANE),
     ],
 )
-def test_what_waits_for_a_suspended_endpoint_says_so(words: tuple[Record, ...], state: State, why: str) -> None:
-    found = gathered(ACCEPTED_1, FAILED_2, *words)
-
-    assert (found[1].state, found[2].state) == (State.ACCEPTED, state), why
-
-
-def test_what_is_no_delivery_is_passed_over() -> None:
-    junk = Record(b"shop-oms/shop-hkd/T1", b"no delivery")
-    position = Record(b"~position", b'{"orders": 7, "commands": 0, "at": "2026-11-22T12:00:00Z", "state_version": 1}')
-
-    assert set(gathered(junk, position, ACCEPTED_1)) == {1}
+def test_a_key_says_what_a_record_is_about(key: bytes, kind: Kind) -> None:
+    """An order's number may hold a slash; an endpoint's name may not."""
+    assert deliveries.kind_of(key) is kind
 
 
-def test_two_endpoints_are_two_lanes() -> None:
-    found = Deliveries()
-    for one in (
-        ACCEPTED_1,
-        record(1, Outcome.FAILED, wait(Lane(), [ref(1)], since=NOON, attempt=1, due=DUE), endpoint="b"),
-    ):
-        found.take(Stored(one, 0, 0))
+def test_only_lanes_are_due_and_only_idle_ones_may_rest() -> None:
+    """A position or an endpoint that lost its body would have to be looked for each time it is asked for."""
+    at = position.to_record(Position(1, 2, NOON))
 
-    assert [(one.endpoint, one.state) for one in found] == [("b", State.WAITING), ("shop-oms", State.ACCEPTED)]
-    assert found.settled("shop-oms", "shop-hkd", "T1") == 1
-    assert found.settled("b", "shop-hkd", "T1") == 0
-    assert found.settled("c", "shop-hkd", "T1") == 0
+    assert deliveries.due(WAITING) == ("shop-oms", round(NOON.timestamp() * 1000))
+    assert deliveries.due(IDLE) == ("shop-oms", None)
+    assert deliveries.due(ENDPOINT) is None
+    assert deliveries.due(at) is None
+    assert [deliveries.may_rest(record) for record in (WAITING, IDLE, ENDPOINT, at)] == [False, True, False, False]
+
+
+@given(POSITIONS, POSITIONS, POSITIONS)
+def test_a_position_is_the_furthest_of_all(one: Position, two: Position, three: Position) -> None:
+    assert position.join(one, two) == position.join(two, one)
+    assert position.join(position.join(one, two), three) == position.join(one, position.join(two, three))
+    assert position.join(one, one) == one
+    assert position.join(one, two).orders == max(one.orders, two.orders)
+    assert position.join(one, two).commands == max(one.commands, two.commands)
+
+
+@given(POSITIONS, POSITIONS)
+def test_a_merge_keeps_bytes_where_it_can(one: Position, two: Position) -> None:
+    known, new = position.to_record(one), position.to_record(two)
+
+    merged = deliveries.merge(known, new)
+
+    assert position.from_record(merged) == position.join(one, two)
+    assert deliveries.merge(None, new) == new
+    assert deliveries.merge(merged, known) == deliveries.merge(merged, new) == merged
+
+
+def test_a_command_is_read_back_to_the_byte() -> None:
+    said = Command(
+        "redrive", "shop-oms", NOON, by="li", reason="lost", deliveries=(Wanted("shop-hkd", "T1", 1, 7, "evt_1"),)
+    )
+
+    record = command.to_record(said)
+
+    assert record.key == b"shop-oms"
+    assert command.from_record(record) == said
+
+
+def test_the_longest_command_fits_into_any_topic() -> None:
+    """Kafka's default for `max.message.bytes` is 1 MiB; an order's number has at most 64 characters, a channel's name 40."""
+    longest = Wanted("c" * 40, "o" * 64, 256, 2**62, "evt_" + "0" * 32)
+    said = Command("redrive", "e" * 40, NOON, deliveries=(longest,) * command.DELIVERIES_MAX)
+
+    assert len(command.to_record(said).value) < 100_000
+
+
+@pytest.mark.parametrize("read", [position.from_record, command.from_record])
+def test_a_record_of_a_later_release_is_left_alone(read: object) -> None:
+    assert callable(read)
+
+    with pytest.raises(NewerStateError):
+        read(Record(b"shop-oms", msgspec.json.encode({"state_version": 2, "mood": "well"})))
+    with pytest.raises(msgspec.DecodeError):
+        read(Record(b"shop-oms", b'{"state_version": 1}'))

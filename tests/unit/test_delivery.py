@@ -10,7 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier import delivery
-from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, join, merge, settle, wait
+from notifier.delivery import (
+    Again,
+    DeliveryRecord,
+    Lane,
+    Outcome,
+    Redriven,
+    Ref,
+    give_up_unheard,
+    join,
+    merge,
+    redrive,
+    settle,
+    wait,
+)
 from notifier.errors import NewerStateError
 from notifier.record import Record
 
@@ -19,9 +32,9 @@ NOW = datetime(2026, 11, 22, 9, 30, 5, tzinfo=UTC)
 Step = tuple[str, int, int]
 """What happened, to which version, and a number to draw times and attempts from."""
 
-STEPS = st.lists(
-    st.tuples(st.sampled_from(("wait", "accepted", "dead", "tried")), st.integers(1, 6), st.integers(0, 9)), max_size=12
-)
+WHAT = ("wait", "accepted", "dead", "tried", "unheard", "redrive", "once more", "once more, dead")
+
+STEPS = st.lists(st.tuples(st.sampled_from(WHAT), st.integers(1, 6), st.integers(0, 9)), max_size=12)
 
 
 def _ref(version: int) -> Ref:
@@ -40,9 +53,15 @@ def _after(steps: list[Step], lane: Lane | None = None) -> Lane:
         if what == "wait":
             lane = wait(lane, [_ref(version)], since=_at(number), attempt=0, due=_at(number))
         elif what == "tried" and lane.first:
-            lane = wait(lane, [lane.first], since=_at(number), attempt=lane.attempt + 1, due=_at(number))
+            lane = wait(lane, [], since=_at(number), attempt=lane.attempt + 1, due=_at(number))
         elif what in ("accepted", "dead"):
             lane = settle(lane, _ref(version), now=_at(number), is_dead=what == "dead")
+        elif what == "unheard":
+            lane = give_up_unheard(lane, _ref(version))
+        elif what == "redrive":
+            lane = redrive(lane, [_ref(version)], round_=number, now=_at(number))
+        elif what.startswith("once more") and isinstance(lane.first, Again):
+            lane = settle(lane, lane.first, now=_at(number), is_dead=what.endswith("dead"))
     return lane
 
 
@@ -51,10 +70,10 @@ LANES = STEPS.map(_after)
 
 @given(LANES)
 def test_a_lane_is_well_formed(lane: Lane) -> None:
-    """Waiting lies in version order above what is settled, and has its times; an idle lane has none."""
+    """Waiting lies in version order above what is settled, nothing of it is given up; it has its times, an idle lane has none."""
     assert list(lane.waiting) == sorted(set(lane.waiting))
     assert all(ref.version > lane.settled for ref in lane.waiting)
-    assert all(ref.version <= lane.settled for ref in lane.dead)
+    assert not {ref.version for ref in lane.dead} & {ref.version for ref in lane.waiting}
     assert max((lane.settled, *(ref.version for ref in lane.waiting))) <= lane.known
     assert (lane.since is None) == (lane.next_attempt_at is None) == (lane.first is None)
     assert lane.attempt == 0 or lane.first is not None
@@ -79,11 +98,12 @@ def test_three_states_join_to_the_same_facts_in_any_grouping(one: Lane, two: Lan
     """When the first is due and how often it was tried is advice, the rest is the lane."""
     left, right = join(join(one, two), three), join(one, join(two, three))
 
-    assert (left.settled, left.known, left.waiting, left.dead) == (
+    assert (left.settled, left.known, left.waiting, left.dead, left.again) == (
         right.settled,
         right.known,
         right.waiting,
         right.dead,
+        right.again,
     )
 
 
@@ -94,8 +114,10 @@ def test_a_join_forgets_nothing_settled_and_loses_nothing_that_waits(one: Lane, 
     assert both.settled == max(one.settled, other.settled)
     assert both.known == max(one.known, other.known)
     assert set(both.dead) == set(one.dead) | set(other.dead)
-    assert set(both.waiting) == {ref for ref in {*one.waiting, *other.waiting} if ref.version > both.settled}
-    if both.waiting:
+    assert set(both.waiting) == {
+        ref for ref in {*one.waiting, *other.waiting} if ref.version > both.settled and ref not in both.dead
+    }
+    if both.first:
         assert both.since is not None
         assert both.next_attempt_at is not None
 
@@ -140,7 +162,8 @@ def test_what_is_waited_for_is_known_until_it_is_settled(lane: Lane, version: in
     waiting = wait(lane, [_ref(version)], since=_at(number), attempt=0, due=_at(number))
 
     assert waiting.knows(version)
-    assert set(waiting.waiting) == set(lane.waiting) | ({_ref(version)} if version > lane.settled else set())
+    is_new = version > lane.settled and _ref(version) not in lane.dead
+    assert set(waiting.waiting) == set(lane.waiting) | ({_ref(version)} if is_new else set())
     assert (waiting.settled, waiting.dead) == (lane.settled, lane.dead)
 
 
@@ -179,7 +202,7 @@ def test_settled_never_falls_and_what_waits_behind_is_due_at_once(
     assert set(after.waiting) == {ref for ref in lane.waiting if ref.version > after.settled}
     assert set(lane.dead) <= set(after.dead)
     assert after.attempt == 0
-    assert after.next_attempt_at == (_at(number) if after.waiting else None)
+    assert after.next_attempt_at == (_at(number) if after.first else None)
     assert (_ref(version) in after.dead) == (_ref(version) in lane.dead or (is_dead and version > lane.settled))
 
 
@@ -187,13 +210,69 @@ def test_settled_never_falls_and_what_waits_behind_is_due_at_once(
 def test_settling_after_a_join_is_never_behind_settling_before_it(one: Lane, other: Lane) -> None:
     """An owner that settles on an older state loses nothing of the newer one when the two are joined."""
     first = one.first
-    if first is None:
+    if not isinstance(first, Ref):
         return
 
     settled = settle(one, first, now=NOW)
 
     assert join(settled, other).settled >= max(first.version, other.settled)
     assert first not in join(settled, other).waiting
+
+
+@given(LANES, st.integers(1, 7))
+def test_what_was_given_up_unheard_is_a_dead_letter_and_takes_nothing_with_it(lane: Lane, version: int) -> None:
+    """Too much waited already: it is seen and can be asked for again; what waited before it is told all the same."""
+    after = give_up_unheard(lane, _ref(version))
+
+    assert after.knows(version)
+    assert after.waiting == lane.waiting
+    if not lane.knows(version):
+        assert _ref(version) in after.dead
+
+
+@given(LANES, st.integers(1, 7), st.integers(10, 19))
+def test_a_redriven_delivery_is_told_again_under_its_id_and_once_for_each_command(
+    lane: Lane, version: int, command: int
+) -> None:
+    asked = redrive(lane, [_ref(version)], round_=command, now=NOW)
+
+    assert redrive(asked, [_ref(version)], round_=command, now=_at(9)) == asked
+    if _ref(version) in lane.waiting:
+        assert asked == lane
+    else:
+        assert Again(version, 800 + version, f"evt_{version:032x}", command) in asked.turns
+        assert _ref(version) not in asked.dead_letters
+    assert (asked.waiting, asked.settled, asked.dead) == (lane.waiting, lane.settled, lane.dead)
+
+
+@given(LANES, st.integers(1, 7), st.integers(10, 19), st.booleans())
+def test_what_a_redriven_delivery_came_to_survives_every_join(
+    lane: Lane, version: int, command: int, is_dead: bool
+) -> None:
+    """A state from before its end, landing late, does not have it told again; a later command does."""
+    asked = redrive(lane, [_ref(version)], round_=command, now=NOW)
+    turn = next((turn for turn in asked.turns if isinstance(turn, Again) and turn.version == version), None)
+    if turn is None:
+        return
+
+    told = settle(asked, turn, now=NOW, is_dead=is_dead)
+
+    for both in (join(told, asked), join(asked, told), join(lane, told)):
+        assert turn not in both.turns
+        assert (_ref(version) in both.dead_letters) == is_dead
+    later = redrive(told, [_ref(version)], round_=command + 1, now=NOW)
+    assert [one.round for one in join(told, later).again if one.version == version] == [command + 1]
+
+
+def test_a_redriven_delivery_comes_after_what_waits() -> None:
+    lane = settle(Lane(), _ref(1), now=NOW, is_dead=True)
+    lane = wait(lane, [_ref(2)], since=NOW, attempt=3, due=_at(60))
+
+    asked = redrive(lane, [_ref(1)], round_=4, now=_at(9))
+
+    assert [turn.version for turn in asked.turns] == [2, 1]
+    assert (asked.attempt, asked.next_attempt_at) == (3, _at(60))
+    assert settle(asked, _ref(2), now=_at(61)).first == Again(1, 801, f"evt_{1:032x}", 4, Redriven.WAITING)
 
 
 def _delivery(lane: Lane, *, attempt: int = 0, version: int = 1) -> DeliveryRecord:

@@ -14,10 +14,13 @@ from jsonschema import Draft7Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT7
 
-from notifier import delivery, events, release, webhooks
-from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref
+from notifier import command, delivery, endpoint_state, events, position, release, webhooks
+from notifier.command import Command, Wanted
+from notifier.delivery import Again, DeliveryRecord, Lane, Outcome, Ref
+from notifier.endpoint_state import EndpointState, Pause, Round, State, Why
 from notifier.errors import Reason
 from notifier.evidence import USABLE, Kind, to_quarantine, to_record
+from notifier.position import Position
 from notifier.record import Record
 from notifier.settings.tables import Ingress, Kafka, Orders
 from notifier.topics import Topics, partition_of, plans
@@ -136,12 +139,30 @@ def test_every_delivery_is_described(
         make.RECEIVED_AT,
         1,
         due,
+        (Again(1, 6, "evt_00000000000000000000000000000001", 4),),
     )
     record = delivery.to_record(
         DeliveryRecord(event, "shop-oms", "shop-hkd", "T1", 2, 0, 7, 1, outcome, status, duration, error, due, lane)
     )
 
     _judge("delivery", json.loads(record.value))
+
+
+@pytest.mark.parametrize(("state", "why"), [(state, why) for state in State for why in Why])
+@pytest.mark.parametrize("behind", [None, 7])
+def test_every_state_of_an_endpoint_is_described(state: State, why: Why, behind: int | None) -> None:
+    at = make.RECEIVED_AT
+    one = EndpointState("shop-oms", state, Round(12, 1), why, 0, at, (Pause(at, at),), behind)
+
+    _judge("delivery-endpoint", json.loads(endpoint_state.to_record(one).value))
+
+
+def test_every_position_and_every_command_is_described() -> None:
+    _judge("delivery-position", json.loads(position.to_record(Position(0, 0, make.RECEIVED_AT)).value))
+    for word in ("suspend", "resume", "redrive"):
+        wanted = (Wanted("shop-hkd", "T1", 1, 7, f"evt_{0:032x}"),) if word == "redrive" else ()
+        said = Command(word, "shop-oms", make.RECEIVED_AT, by="li", reason=None, deliveries=wanted)
+        _judge("command", json.loads(command.to_record(said).value))
 
 
 @given(st.integers(1, 3), st.binary(max_size=50), st.integers(0, 10**10))
@@ -184,6 +205,7 @@ CONTRACT = {
     ),
     "delivery-position": "orders commands at state_version",
     "delivery-endpoint": "endpoint state round reason start at state_version",
+    "command": "",  # its value is the authors' to shape
     "webhook-headers": "webhook-id webhook-timestamp webhook-signature content-type user-agent",
     "webhook": "type timestamp data id version flags_added",
 }
@@ -273,6 +295,7 @@ def _messages() -> dict[str, dict[str, Any]]:
         ("deliveries.delivery", "shop-oms/shop-hkd/T20260001", True),
         ("deliveries.endpoint", "shop-oms", True),
         ("deliveries.position", "~position", True),
+        ("commands.command", "shop-oms", True),
         ("quarantine.evidence", "shop-hkd/", True),
     ],
 )

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 
 import consumers.fanout
+import consumers.serving
 from consumers.client import Answer, Fault
-from notifier import delivery
+from notifier import deliveries
 from notifier.clock import SystemClock
 from notifier.config import Endpoint
 from notifier.delivery import DeliveryRecord, Outcome
 from notifier.kafka.group import Source
 from notifier.ports import ViewRead
 from notifier.record import Record
-from tests.merchants import FAILED, WAIT_S, Merchants, endpoint, fanout_job
+from tests.merchants import FAILED, WAIT_S, Merchants, endpoint, fanout_job, meet
 from tests.owners import TOPICS, Owner, P, World, notification, orders_owner, spin
 
 ORDERS = Source(TOPICS.orders, P)
@@ -40,6 +41,7 @@ async def opened(world: World, merchants: Merchants) -> AsyncIterator[Opened]:
     owners: list[Owner] = []
 
     async def opening(*endpoints: Endpoint, **settings: Any) -> Owner:
+        meet(world, *(one.name for one in endpoints or (endpoint("oms"),)))
         job = fanout_job(world, merchants, *endpoints, clock=SystemClock(), **settings)
         owners.append(await Owner(world, job.work(P), TOPICS.orders).start())
         return owners[-1]
@@ -66,7 +68,8 @@ LIFE = ("WAIT_BUYER_PAY", "TRADE_SUCCESS", "TRADE_FINISHED")
 
 
 def recorded(world: World) -> list[DeliveryRecord]:
-    return [delivery.from_record(stored.record) for stored in world.logs.records(TOPICS.deliveries, P)]
+    found = (deliveries.delivery_in(stored.record) for stored in world.logs.records(TOPICS.deliveries, P))
+    return [one for one in found if one is not None]
 
 
 async def until_recorded(world: World, holds: Callable[[list[DeliveryRecord]], bool]) -> None:
@@ -244,7 +247,7 @@ async def test_what_another_owner_wrote_down_is_told_in_its_place(
     opened: Opened, published: Published, merchants: Merchants, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Version 2 was known to wait, so this owner passed over it; 3 joined the lane that it still served, and 2 was never told."""
-    monkeypatch.setattr(consumers.fanout, "PARK_AFTER_S", 0.05)
+    monkeypatch.setattr(consumers.serving, "PARK_AFTER_S", 0.05)
     merchants.gates["oms"] = asyncio.Event()
     owner, other = await opened(), await opened()
     await published("T1", statuses=LIFE)
@@ -308,7 +311,7 @@ async def test_what_waits_survives_a_loss_of_redis(
 async def test_a_slow_endpoint_never_holds_the_watermark(
     opened: Opened, published: Published, merchants: Merchants, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers.fanout, "PARK_AFTER_S", 0.05)
+    monkeypatch.setattr(consumers.serving, "PARK_AFTER_S", 0.05)
     merchants.gates["oms"] = asyncio.Event()
     owner = await opened(endpoint("oms", concurrency=1), endpoint("erp"))
     await published("T1", "T2")
@@ -417,7 +420,8 @@ async def test_what_is_held_in_memory_is_bounded(
     opened: Opened, published: Published, merchants: Merchants, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many endpoints want however many events: what is beyond stays in the log."""
-    monkeypatch.setattr(consumers.fanout, "EVENTS_IN_MEMORY_MAX", 40)
+    monkeypatch.setattr(consumers.fanout, "DELIVERIES_IN_MEMORY_MAX", 40)
+    monkeypatch.setattr(consumers.fanout, "DELIVERIES_AT_ONCE", 20)
     names = [f"oms-{number}" for number in range(5)]
     for name in names:
         merchants.gates[name] = asyncio.Event()
@@ -441,9 +445,9 @@ async def test_what_becomes_due_while_redis_is_asked_is_not_forgotten(
     ask, asked, go_on = world.views.due, asyncio.Event(), asyncio.Event()
 
     async def slow(
-        topic: str, partition: int, group: str, *, until_ms: int | None, limit: int
+        topic: str, partition: int, group: str, *, until_ms: int | None, limit: int, from_ms: int = 0
     ) -> list[tuple[bytes, int]]:
-        found = await ask(topic, partition, group, until_ms=until_ms, limit=limit)
+        found = await ask(topic, partition, group, until_ms=until_ms, limit=limit, from_ms=from_ms)
         if not asked.is_set():
             asked.set()
             await go_on.wait()
@@ -487,7 +491,7 @@ async def test_a_lane_of_a_later_release_is_left_alone_uncommitted(
     owner = await opened()
     await published("T1", statuses=LIFE[:1])
     await owner.work_off()
-    (stored,) = world.logs.records(TOPICS.deliveries, P)
+    *_, stored = world.logs.records(TOPICS.deliveries, P)
     newer = stored.record._replace(value=stored.record.value.replace(b'"state_version":1', b'"state_version":2'))
     await world.logs.append(TOPICS.deliveries, P, [newer])
     world.views.flush()

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from notifier import delivery, events, evidence, webhooks
+from notifier import command, delivery, endpoint_state, events, evidence, position, webhooks
 from notifier.alipayhk import mapi
 from notifier.evidence import Evidence
 from notifier.record import Record
@@ -111,6 +111,15 @@ def test_the_deliveries_record_is_read_back() -> None:
     assert delivery.to_record(read) == record
     assert record.key == b"shop-oms/shop-hkd/T20260001"
     assert read.event_id.encode() == _record("orders").header("ce_id")
+
+
+def test_what_lies_beside_the_lanes_is_read_back() -> None:
+    endpoint, at, said = _record("deliveries_endpoint"), _record("deliveries_position"), _record("commands")
+
+    assert endpoint_state.to_record(endpoint_state.from_record(endpoint)) == endpoint
+    assert position.to_record(position.from_record(at)) == at
+    assert command.to_record(command.from_record(said)) == said
+    assert (endpoint.key, at.key, said.key) == (b"shop-oms", b"~position", b"shop-oms")
 
 
 def test_the_webhook_is_the_event_as_a_receiver_verifies_it() -> None:

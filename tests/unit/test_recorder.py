@@ -10,7 +10,7 @@ import pytest
 
 import consumers.recorder
 from consumers.fanout import LANES
-from consumers.recorder import Recorder, Step
+from consumers.recorder import LaneStep, Recorder, lane_in
 from consumers.view import View
 from notifier import delivery
 from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, lane_key, settle, wait
@@ -35,12 +35,12 @@ class Writer:
         self.out_max = 0
         self.moves: list[tuple[bytes, int, int]] = []
         view = View(TOPICS.deliveries, P, LANES, store=self.world.views, reader=self.world.logs, appender=self)
-        self.recorder = Recorder(view, Outages(sleep=lambda _: asyncio.sleep(0)), on_lane=self._moved)
+        self.recorder = Recorder(view, Outages(sleep=lambda _: asyncio.sleep(0)), on_record=self._moved)
 
-    async def record(self, key: bytes, step: Step) -> Lane:
+    async def record(self, key: bytes, step: LaneStep) -> Lane:
         """As the recorder, within a bound."""
         async with asyncio.timeout(WITHIN_S):
-            return await self.recorder.record(key, step)
+            return await self.recorder.record_lane(key, step)
 
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> list[int]:
         """As `notifier.ports.Appender`."""
@@ -53,8 +53,8 @@ class Writer:
         finally:
             self.out -= 1
 
-    def _moved(self, key: bytes, before: Lane, after: Lane) -> None:
-        self.moves.append((key, before.settled, after.settled))
+    def _moved(self, key: bytes, before: Record | None, after: Record | None) -> None:
+        self.moves.append((key, lane_in(before).settled, lane_in(after).settled))
 
     def settled(self) -> list[tuple[str, int]]:
         """What the log says, record by record: the order, and what of it is settled."""
@@ -94,7 +94,7 @@ def record_of(order: str, version: int, after: Lane) -> DeliveryRecord:
     )
 
 
-def settles(order: str, version: int) -> Step:
+def settles(order: str, version: int) -> LaneStep:
     """An accepted delivery."""
 
     def step(before: Lane) -> DeliveryRecord | None:

@@ -19,24 +19,22 @@ from notifier.kafka.group import Source
 from notifier.ports import Pointer
 from tests.fakes import Fault
 from tests.held import HeldLogs, HeldViews
-from tests.merchants import FAILED, Merchants, fanout_job
+from tests.merchants import FAILED, Merchants, fanout_job, meet
 from tests.owners import NOON, TOPICS, Owner, P, World, later, notification, orders_owner, spin
 
 ORDERS, DELIVERIES = Source(TOPICS.orders, P), TOPICS.deliveries
-LANE_A = b"oms/shop-hkd/A"
+LANE_A, LANE_B = b"oms/shop-hkd/A", b"oms/shop-hkd/B"
 
 
 class Process(Owner):
     """An owner with lines of its own, on which it can be held up."""
 
     def __init__(self, world: World, merchants: Merchants) -> None:
+        meet(world, "oms")
         self.logs, self.views = HeldLogs(world.logs), HeldViews(world.views)
-        job = replace(
-            fanout_job(world, merchants, first_retry_s=3600.0, retry_s_max=3600.0),
-            store=self.views,
-            reader=self.logs,
-            appender=self.logs,
-        )
+        job = fanout_job(world, merchants, first_retry_s=3600.0, retry_s_max=3600.0)
+        means = replace(job.means, store=self.views, reader=self.logs)
+        job = replace(job, means=means, appender=self.logs)
         super().__init__(world, job.work(P), TOPICS.orders)
 
 
@@ -91,9 +89,9 @@ def always_looking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumers.fanout, "LOOK_EVERY_S", 0.0)
 
 
-def lanes(world: World) -> list[Lane]:
-    """The states of A's lane as they lie in the log."""
-    found = [stored.record for stored in world.logs.records(DELIVERIES, P) if stored.record.key == LANE_A]
+def lanes(world: World, key: bytes = LANE_A) -> list[Lane]:
+    """The states of a lane as they lie in the log."""
+    found = [stored.record for stored in world.logs.records(DELIVERIES, P) if stored.record.key == key]
     return [delivery.from_record(record).lane for record in found]
 
 
@@ -315,7 +313,7 @@ async def test_a_quiet_lane_is_known_by_its_pointer(
     await published("A")
     await process.work_off()
     (stored,) = world.logs.records(TOPICS.orders, P)
-    await world.views.rest(DELIVERIES, P, {LANE_A: Pointer(0, 1)}, upto=1)
+    await world.views.rest(DELIVERIES, P, {LANE_A: Pointer(1, 1)}, upto=2)
 
     await world.logs.append(TOPICS.orders, P, [stored.record])
     await process.work_off()
@@ -350,7 +348,7 @@ async def test_what_is_done_behind_an_attempt_under_way_is_not_committed_past_it
     merchants.gates["oms/A"] = asyncio.Event()
     await published("A", "B")
     await first.fetch()
-    await spin(lambda: len(world.logs.records(DELIVERIES, P)) == 1)
+    await spin(lambda: len(lanes(world, LANE_B)) == 1)
     first.commit()
     await first.crash()
 

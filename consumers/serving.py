@@ -1,0 +1,449 @@
+"""
+The lanes of one partition while they are served: each by one task, its events in order, until one fails or none is left.
+
+What came of an attempt is durable before anything follows from it. What has to wait is written down and leaves the memory; the
+due index brings it back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Protocol, TypeVar
+
+from consumers.backoff import retry_after_s, retry_in_s
+from consumers.callees import Callee
+from consumers.client import Answer
+from consumers.due import DueTimes
+from consumers.endpoints import Endpoints
+from consumers.lanes import ActiveLane, Todo, record_of, say, waiting_in
+from consumers.measures import in_words
+from consumers.recorder import Recorder
+from consumers.view import View
+from notifier import events, webhooks
+from notifier.clock import Clock
+from notifier.config import Delivery
+from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, Turn, from_record, give_up_unheard, settle
+from notifier.events import Telling
+from notifier.kept import record_in
+from notifier.outage import Outages
+from notifier.ports import Kept, LogReader, ViewStore
+from notifier.topics import Topics
+
+PARK_AFTER_S = 3.0
+"""What has not been told after this long is written down as waiting, and its event counts as done."""
+
+FINISH_S = 1.5
+"""How long attempts in flight may end when the partition is taken away; those cut off are repeated by the next owner."""
+
+GIVEN_UP_AT_ONCE_MAX = 200
+
+_T = TypeVar("_T")
+
+GONE = 410
+"""RFC 9110, 15.5.11: the endpoint is no more, and says that this is for ever."""
+
+
+class Caller(Protocol):
+    """Calls endpoints (`consumers.client.Client`)."""
+
+    async def post(
+        self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float, tls: ssl.SSLContext | None = None
+    ) -> Answer:
+        """POST once; whatever the destination does is in the answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What serving needs of its process."""
+
+    topics: Topics
+    delivery: Delivery
+    client: Caller
+    store: ViewStore
+    reader: LogReader
+    outages: Outages
+    clock: Clock
+    random: Callable[[], float]
+    waiting_max: int
+    """How much of one endpoint may wait in one partition; what comes then is a dead letter at once."""
+
+
+class Serving:
+    """
+    The lanes of one partition.
+
+    Args:
+        on_done: called with an event's offset when one of the deliveries that it waits for is durable, in one way or the other.
+        on_gone: called with the name of an endpoint that answered 410.
+    """
+
+    def __init__(
+        self,
+        means: Means,
+        partition: int,
+        *,
+        view: View,
+        recorder: Recorder,
+        endpoints: Endpoints,
+        due: DueTimes,
+        tasks: asyncio.TaskGroup,
+        on_done: Callable[[int], None],
+        on_gone: Callable[[str], None],
+    ) -> None:
+        self._means = means
+        self._partition = partition
+        self._view = view
+        self._recorder = recorder
+        self._endpoints = endpoints
+        self._due = due
+        self._tasks = tasks
+        self._on_done = on_done
+        self._on_gone = on_gone
+        self._lanes: dict[bytes, ActiveLane] = {}
+        self._going_behind: Counter[bytes] = Counter()
+        """How many events of a lane are being written down behind what waits there: until they are, none of it is begun."""
+        self._busy: Counter[str] = Counter()
+        """By endpoint: lanes that are served, and events that are being written down."""
+        self._on_the_way: Counter[str] = Counter()
+        """By endpoint: lanes that were taken up and have not asked for a slot yet."""
+        self._is_finishing = False
+
+    def holds(self, key: bytes, turn: Turn) -> bool:
+        """Whether this is in memory already."""
+        lane = self._lanes.get(key)
+        return lane is not None and lane.holds(turn)
+
+    def tell(self, key: bytes, callee: Callee, telling: Telling, todo: Todo, *, is_behind: bool) -> None:
+        """Take an event in; `is_behind` where something of its lane waits durably."""
+        lane = self._lanes.get(key)
+        if lane is not None and not lane.is_parked:
+            lane.add([todo])
+            return
+        now = self._means.clock.now()
+        lane = ActiveLane(key, callee, telling.channel, telling.order, deque([todo]), now)
+        if is_behind or self.is_busy(key) or callee.is_paused or self._endpoints.is_left_alone(callee.endpoint.name):
+            # something waits before it, or nothing is sent there now: it goes behind, durably, and comes back when due
+            self._going_behind[key] += 1
+            self._busy[callee.endpoint.name] += 1
+            self._tasks.create_task(self._go_behind(lane, is_behind=is_behind))
+            return
+        self._hold(lane)
+        self._tasks.create_task(self._serve(lane))
+
+    def take_up(self, delivery: DeliveryRecord, key: bytes, callee: Callee, telling: Telling | None) -> None:
+        """Serve a lane that waited, now that it is due."""
+        now = self._means.clock.now()
+        first, *rest = delivery.lane.turns
+        todos = deque([Todo(first, telling, None, 0.0), *(Todo(turn, None, None, 0.0) for turn in rest)])
+        lane = ActiveLane(
+            key, callee, delivery.channel, delivery.order, todos, delivery.lane.since or now, delivery.lane.attempt
+        )
+        self._hold(lane)
+        self._on_the_way[callee.endpoint.name] += 1
+        self._tasks.create_task(self._serve(lane, is_on_the_way=True))
+
+    def is_busy(self, key: bytes) -> bool:
+        """Is a lane being served, or something of it on its way into the log? Then what is durable is not all there is of it."""
+        return key in self._lanes or key in self._going_behind
+
+    def busy(self, name: str) -> int:
+        """How many lanes of an endpoint are, at most."""
+        return self._busy[name]
+
+    @property
+    def is_finishing(self) -> bool:
+        """Nothing is begun any more."""
+        return self._is_finishing
+
+    def room(self, callee: Callee) -> int:
+        """How many lanes of an endpoint may be taken up: those that were and have not asked for a slot yet count as well."""
+        return max(callee.room - self._on_the_way[callee.endpoint.name], 0)
+
+    async def _go_behind(self, lane: ActiveLane, *, is_behind: bool) -> None:
+        if not is_behind and self._due.waiting(lane.callee.endpoint.name) >= self._means.waiting_max:
+            await self._give_up_unheard(lane)
+        else:
+            await self._write_down(lane, self._means.clock.now())
+        _take_one(self._going_behind, lane.key)
+        _take_one(self._busy, lane.callee.endpoint.name)
+        self._forget(lane)
+
+    # Serving a lane
+
+    async def _serve(self, lane: ActiveLane, *, is_on_the_way: bool = False) -> None:
+        """Tell a lane's events in order, until one fails or none is left."""
+        name = lane.callee.endpoint.name
+        try:
+            while lane.todo and not lane.is_parked and not self._is_finishing:
+                todo = lane.todo[0]
+                if todo.telling is None:
+                    todo.telling = await self._means.outages.ride_out(partial(self._body, lane, todo.turn))
+                if todo.telling is None:
+                    await self._settle(lane, todo, Outcome.SKIPPED, None)
+                    continue
+                if is_on_the_way:
+                    is_on_the_way = self._arrive(name)
+                async with lane.callee.slot() as is_free:
+                    if lane.is_parked:
+                        return
+                    if not is_free or self._endpoints.is_left_alone(name):
+                        await self._put_off(lane)
+                        return
+                    lane.is_calling = lane.is_engaged = True
+                    lane.attempt += 1
+                    answer = await self._call(lane.callee, todo.telling)
+                    lane.is_calling = False
+                if not await self._judge(lane, todo, answer):
+                    return
+                lane.is_engaged = False
+        finally:
+            if is_on_the_way:
+                self._arrive(name)
+            self._forget(lane)
+
+    def _arrive(self, name: str) -> bool:
+        _take_one(self._on_the_way, name)
+        return False
+
+    async def _put_off(self, lane: ActiveLane) -> None:
+        """Nothing is sent there now: what is not written down yet is, and the index brings it back."""
+        lane.is_parked = True
+        now = self._means.clock.now()
+        if any(todo.counts is not None for todo in lane.todo):
+            await self._write_down(lane, now)
+        else:
+            lane.next_attempt_at = now + timedelta(seconds=lane.callee.ready_in_s)
+
+    async def _call(self, callee: Callee, telling: Telling) -> Answer:
+        endpoint = callee.endpoint
+        timestamp = self._means.clock.now_ms() // 1000
+        headers = webhooks.headers(endpoint.secrets, telling.event_id, timestamp, telling.body)
+        return await self._means.client.post(
+            endpoint.url, {**endpoint.headers, **headers}, telling.body, timeout_s=endpoint.timeout_s, tls=callee.tls
+        )
+
+    async def _judge(self, lane: ActiveLane, todo: Todo, answer: Answer) -> bool:
+        """Record what came of an attempt; whether the lane goes on."""
+        means = self._means
+        now = means.clock.now()
+        wish_s = None if answer.is_accepted else retry_after_s(answer.retry_after, now)
+        lane.callee.note(
+            is_accepted=answer.is_accepted, duration_ms=answer.duration_ms, error=in_words(answer), wish_s=wish_s
+        )
+        if answer.is_accepted:
+            await self._settle(lane, todo, Outcome.ACCEPTED, answer)
+            return True
+        if answer.status_code == GONE:
+            self._on_gone(lane.callee.endpoint.name)
+        elif self._is_over(lane.callee.endpoint.name, lane.since, now):
+            await self._settle(lane, todo, Outcome.DEAD, answer)
+            return True
+        # before the wait for the record: an event that comes meanwhile goes behind this one durably, not into a lane that ends
+        lane.is_parked = True
+        retry_s = wish_s if wish_s is not None else retry_in_s(
+            lane.attempt,
+            first_retry_s=means.delivery.first_retry_s,
+            retry_s_max=means.delivery.retry_s_max,
+            random=means.random,
+        )  # fmt: skip
+        retry_s = lane.callee.within_budget(retry_s)
+        await self._write_down(lane, now + timedelta(seconds=retry_s), Outcome.FAILED, answer)
+        say(lane, todo, Outcome.FAILED, answer, means.clock.now(), retry_in_s=round(retry_s, 3))
+        return False
+
+    def _is_over(self, name: str, since: datetime, now: datetime) -> bool:
+        """Whether what has been the first of its lane since then has had its time."""
+        state = self._endpoints.get(name)
+        waited = state.waited(since, now) if state is not None else now - since
+        return waited >= timedelta(seconds=self._means.delivery.give_up_after_s)
+
+    async def _settle(
+        self, lane: ActiveLane, todo: Todo, outcome: Outcome, answer: Answer | None, *, error: str | None = None
+    ) -> None:
+        now = self._means.clock.now()
+        is_dead = outcome is Outcome.DEAD
+
+        def step(before: Lane) -> DeliveryRecord | None:
+            if before.has_told(todo.turn):
+                return None  # another owner settled it
+            after = settle(before, todo.turn, now=now, is_dead=is_dead)
+            return record_of(lane, todo.turn, outcome, answer, after, partition=self._partition, error=error)
+
+        durable = await self._recorder.record_lane(lane.key, step)
+        lane.next_attempt_at = durable.next_attempt_at
+        say(lane, todo, outcome, answer, self._means.clock.now(), error=error)
+        lane.is_engaged = False
+        self._follow(lane, todo, durable)
+        lane.attempt = 0
+        lane.since = now
+
+    def _follow(self, lane: ActiveLane, told: Todo, durable: Lane) -> None:
+        """Go on with what the log says: another owner may have settled events of ours, and have written down others between."""
+        for todo in [todo for todo in lane.todo if todo is told or durable.has_told(todo.turn)]:
+            lane.todo.remove(todo)
+            self._release(todo)
+        lane.add([Todo(turn, None, None, 0.0) for turn in durable.turns if not lane.holds(turn)])
+
+    async def _write_down(
+        self,
+        lane: ActiveLane,
+        due: datetime,
+        outcome: Outcome = Outcome.WAITING,
+        answer: Answer | None = None,
+    ) -> None:
+        """Record a lane's events as waiting; then their events are done."""
+        todos = list(lane.todo)
+        held = ActiveLane(lane.key, lane.callee, lane.channel, lane.order, deque(todos), lane.since, lane.attempt)
+        now = self._means.clock.now()
+
+        def step(before: Lane) -> DeliveryRecord | None:
+            after = waiting_in(held, before, due=due, now=now)
+            if after == before:
+                return None
+            return record_of(held, todos[0].turn, outcome, answer, after, partition=self._partition)
+
+        if todos:
+            lane.next_attempt_at = (await self._recorder.record_lane(lane.key, step)).next_attempt_at
+        for todo in todos:
+            self._release(todo)
+
+    async def _give_up_unheard(self, lane: ActiveLane) -> None:
+        """Too much waits for this endpoint already: what comes now is a dead letter, which can be redriven."""
+        (todo,) = lane.todo
+        turn = todo.turn
+        assert isinstance(turn, Ref), "what is told once more has been heard"
+
+        def step(before: Lane) -> DeliveryRecord | None:
+            after = give_up_unheard(before, turn)
+            if after == before:
+                return None
+            return record_of(lane, turn, Outcome.DEAD, None, after, partition=self._partition, error="too_many_waiting")
+
+        await self._recorder.record_lane(lane.key, step)
+        say(lane, todo, Outcome.DEAD, None, self._means.clock.now(), error="too_many_waiting")
+        self._release(todo)
+
+    async def give_up_what_is_over(self, name: str, callee: Callee) -> None:
+        """Give up what has had its time while its endpoint only failed: it would wait for a probe of its own for ever."""
+        means = self._means
+        topic = means.topics.deliveries
+        due = await means.store.due(
+            topic, self._partition, name, until_ms=means.clock.now_ms(), limit=GIVEN_UP_AT_ONCE_MAX
+        )
+        snapshot = await self._view.read(key for key, _ in due if not self.is_busy(key))
+        async with asyncio.TaskGroup() as giving_up:
+            for key, record in snapshot.known.items():
+                delivery, now = from_record(record), means.clock.now()
+                since = delivery.lane.since
+                if since is not None and self._is_over(name, since, now) and not self.is_busy(key):
+                    todos = deque(Todo(turn, None, None, 0.0) for turn in delivery.lane.turns)
+                    lane = ActiveLane(
+                        key, callee, delivery.channel, delivery.order, todos, since, delivery.lane.attempt
+                    )
+                    self._hold(lane)
+                    giving_up.create_task(self._give_up(lane))
+
+    async def _give_up(self, lane: ActiveLane) -> None:
+        try:
+            await self._settle(lane, lane.todo[0], Outcome.DEAD, None, error="endpoint_failing")
+        finally:
+            self._forget(lane)
+
+    # Bodies
+
+    async def bodies(self, deliveries: Sequence[DeliveryRecord]) -> list[Telling | None]:
+        """What each of these lanes has to tell first, as far as the orders view has it."""
+        keys = [_order_key(one.channel, one.order) for one in deliveries]
+        read = await self._means.store.read(self._means.topics.orders, self._partition, keys)
+        found: list[Telling | None] = []
+        for one, key, entry in zip(deliveries, keys, read.entries, strict=True):
+            first = one.lane.first
+            record = record_in(key, entry) if isinstance(entry, Kept) else None
+            is_it = record is not None and first is not None and events.version_of(record) == first.version
+            found.append(events.telling_of(record) if record is not None and is_it else None)
+        return found
+
+    async def _body(self, lane: ActiveLane, turn: Turn) -> Telling | None:
+        """An event's body, from the orders view or else from the log at its offset; None: superseded and compacted away."""
+        means, key = self._means, _order_key(lane.channel, lane.order)
+        (entry,) = (await means.store.read(means.topics.orders, self._partition, [key])).entries
+        if isinstance(entry, Kept) and events.version_of(record := record_in(key, entry)) == turn.version:
+            return events.telling_of(record)
+        stored = await means.reader.one(means.topics.orders, self._partition, turn.offset)
+        if stored is None or stored.record.key != key or events.version_of(stored.record) != turn.version:
+            return None
+        return events.telling_of(stored.record)
+
+    # Memory
+
+    def _release(self, todo: Todo) -> None:
+        """What this event waited for is durable, in one way or the other."""
+        if todo.counts is not None:
+            offset, todo.counts = todo.counts, None
+            self._on_done(offset)
+
+    def _hold(self, lane: ActiveLane) -> None:
+        self._lanes[lane.key] = lane
+        self._busy[lane.callee.endpoint.name] += 1
+
+    def _forget(self, lane: ActiveLane) -> None:
+        if self._lanes.get(lane.key) is lane:
+            del self._lanes[lane.key]
+            _take_one(self._busy, lane.callee.endpoint.name)
+        if lane.next_attempt_at is not None:
+            self._due.remember(lane.callee.endpoint.name, round(lane.next_attempt_at.timestamp() * 1000))
+        self._due.changed.set()
+
+    async def park(self) -> None:
+        """Write down what takes too long, so that it holds up no other event's commit."""
+        while True:
+            await asyncio.sleep(PARK_AFTER_S / 4)
+            late = asyncio.get_running_loop().time() - PARK_AFTER_S
+            slow = [
+                lane
+                for lane in self._lanes.values()
+                if any(todo.counts is not None and todo.arrived_at <= late for todo in lane.todo)
+            ]
+            await asyncio.gather(*(self._park_one(lane) for lane in slow))
+
+    async def _park_one(self, lane: ActiveLane) -> None:
+        now = self._means.clock.now()
+        if lane.is_calling:
+            await self._write_down(lane, now + timedelta(seconds=lane.callee.endpoint.timeout_s))
+        else:
+            # it has not even a slot: what is due comes back by the index, in the endpoint's own measure
+            lane.is_parked = True
+            await self._write_down(lane, now)
+            self._forget(lane)
+
+    async def finish(self) -> None:
+        """Let attempts in flight end and be recorded, for a moment; begin none."""
+        self._is_finishing = True
+        for lane in self._lanes.values():
+            if not lane.is_engaged:
+                lane.is_parked = True
+        deadline = asyncio.get_running_loop().time() + FINISH_S
+        while any(lane.is_engaged for lane in self._lanes.values()):
+            self._due.changed.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._due.changed.wait()
+            except TimeoutError:
+                return
+
+
+def _take_one(counter: Counter[_T], key: _T) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]
+
+
+def _order_key(channel: str, order: str) -> bytes:
+    return f"{channel}/{order}".encode()

@@ -1,0 +1,19 @@
+"""Why something does not answer, in words."""
+
+from __future__ import annotations
+
+_FOR_PEOPLE = {
+    "KafkaConnectionError": "no connection was made",
+    "KafkaTimeoutError": "nothing came in time",
+    "TimeoutError": "nothing came in time",
+    "NodeNotReadyError": "no broker was ready",
+    "ConnectionError": "no connection was made",
+    "AuthenticationError": "it does not take our password",
+    "NOPERM": "this user may not ask",
+}
+"""The clients' names for what happens every day; a rarer one stands as it is, so that it can be searched for."""
+
+
+def in_words(why: str) -> str:
+    """`no connection was made` for `KafkaConnectionError`."""
+    return _FOR_PEOPLE.get(why, why)
