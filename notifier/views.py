@@ -204,8 +204,8 @@ class RedisViews:
         try:
             async with _answering():
                 return await answer
-        except ResponseError as error:  # NOPERM and its like: their first word is what one searches for
-            raise Unavailable("redis", str(error).split(maxsplit=1)[0]) from error
+        except ResponseError as error:  # NoPermissionError and its like
+            raise Unavailable("redis", type(error).__name__) from error
 
     async def read(self, topic: str, partition: int, keys: Sequence[bytes]) -> ViewRead:
         """

@@ -111,7 +111,13 @@ class Inspection:
         """The genuine messages that lie beside keys."""
         for channel in self.settings.channels:
             for path in vectors_beside(self._written(channel)):
-                yield channel, judge_file(channel, path.name, read_file(path), self.clock.now())
+                try:
+                    body = read_file(path)
+                except ValueError as error:
+                    name = f"channels.{channel.name}.vector"
+                    yield channel, fault(name, f"{path.name} {error}", "Mend it, or take it away.")
+                else:
+                    yield channel, judge_file(channel, path.name, body, self.clock.now())
 
     def _is_for_tests(self, channel: Channel) -> bool:
         """With a test key every message is ours to sign: none would prove anything."""

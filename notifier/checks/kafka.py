@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from notifier.checks.finding import Finding, fault, ok, warning
-from notifier.checks.topics import BAD, cost, remedy, shown
+from notifier.checks.topics import BAD, cost, is_altered, remedy, shown
 from notifier.kafka.admin import Cluster, Compared, Found, Group
 from notifier.kafka.newest import Bounds
 
@@ -41,17 +41,17 @@ def judge_cluster(cluster: Cluster, servers: str, replication_factor: int) -> Fi
     return ok("kafka.brokers", told)
 
 
-def judge_durability(inbox: Found, *, is_local: bool) -> Finding:
+def judge_durability(inbox: Found, *, one_is_meant: bool) -> Finding:
     """
     In words, what `success` means here: the inbox is what must not be lost.
 
     Args:
-        is_local: Kafka is on this machine's loopback address: there one copy is meant.
+        one_is_meant: the settings ask for one copy, and Kafka is on this machine's loopback address: a laptop.
     """
     name, copies = "kafka.durability", inbox.replication_factor
     in_sync = int(inbox.settings.get("min.insync.replicas", "1"))
     if copies == 1:
-        return _one_copy(name, inbox, is_local=is_local)
+        return _one_copy(name, inbox, one_is_meant=one_is_meant)
     kept, spare = in_sync - 1, copies - in_sync
     promise = f"{copies} copies, acknowledged by at least {in_sync} (min.insync.replicas)"
     if kept < 1:
@@ -76,7 +76,7 @@ def judge_durability(inbox: Found, *, is_local: bool) -> Finding:
     return ok(name, f"{survived}; notifications are taken while {_brokers(spare)} may be away")
 
 
-def _one_copy(name: str, inbox: Found, *, is_local: bool) -> Finding:
+def _one_copy(name: str, inbox: Found, *, one_is_meant: bool) -> Finding:
     if inbox.settings.get("flush.messages") != "1":
         return fault(
             name,
@@ -84,7 +84,7 @@ def _one_copy(name: str, inbox: Found, *, is_local: bool) -> Finding:
             "Set flush.messages to 1 (`notifier topics` shows the command), or have three copies.",
         )
     told = "one copy, flushed before it is acknowledged: a crash loses nothing, a disk that dies loses what it held"
-    if is_local:
+    if one_is_meant:
         return ok(name, f"{told}; right for a laptop")
     return warning(
         name,
@@ -122,7 +122,10 @@ def _judge_topic(one: Compared, servers: str) -> Iterator[Finding]:
     for each in one.differences:
         judged = fault if each.setting in BAD else warning
         has, needs = shown(each.setting, each.has) or "nothing", shown(each.setting, each.needs)
-        yield judged(f"{name}.{each.setting}", f"is {has}, needed is {needs}: {cost(each)}", remedy(one, each, servers))
+        mended = (
+            "`notifier topics` shows the command that mends it." if is_altered(each) else remedy(one, each, servers)
+        )
+        yield judged(f"{name}.{each.setting}", f"is {has}, needed is {needs}: {cost(each)}", mended)
     if not (one.found.leaderless or one.found.lagging or one.differences):
         copies = "1 copy" if one.found.replication_factor == 1 else f"{one.found.replication_factor} copies"
         yield ok(name, f"{one.found.partitions} partitions, {copies}, as needed")

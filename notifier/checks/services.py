@@ -77,7 +77,8 @@ class KafkaLook:
                 found = {one.plan.name: one.found for one in compared if one.found is not None}
                 inbox = found.get(self._topics.inbox)
                 if inbox is not None:
-                    yield judge_durability(inbox, is_local=_is_local(servers))
+                    is_meant = self._kafka.replication_factor == 1 and _is_local(servers)
+                    yield judge_durability(inbox, one_is_meant=is_meant)
                 async for finding in self._of_logs(
                     admin, access, {name: one.partitions for name, one in found.items()}
                 ):
@@ -139,6 +140,7 @@ def _notifications(records: Sequence[Stored]) -> Iterator[tuple[Stored, Evidence
 async def look_at_redis(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:
     """What Redis tells of itself, and its clock."""
     url = urlsplit(settings.redis.url)
+    where = url.netloc.rpartition("@")[2]  # without user and password
     views = RedisViews(settings.redis.url, key_prefix=settings.redis.key_prefix, timeout_s=ANSWER_S_MAX)
     try:
         for finding in judge_redis(await views.info()):
@@ -150,7 +152,7 @@ async def look_at_redis(settings: Settings, clock: Clock) -> AsyncIterator[Findi
     except Unavailable as error:
         yield fault(
             "redis.answers",
-            f"Redis does not answer at {url.hostname}:{url.port or 6379}: {in_words(error.why)}",
+            f"Redis does not answer at {where}: {in_words(error.why)}",
             "Start it (on a laptop: `notifier local up`), or set redis.url to where it is.",
         )
     finally:

@@ -9,7 +9,7 @@ _FOR_PEOPLE = {
     "NodeNotReadyError": "no broker was ready",
     "ConnectionError": "no connection was made",
     "AuthenticationError": "it does not take our password",
-    "NOPERM": "this user may not ask",
+    "NoPermissionError": "this user may not ask (INFO, TIME)",
 }
 """The clients' names for what happens every day; a rarer one stands as it is, so that it can be searched for."""
 

@@ -17,7 +17,7 @@ from rich.text import Text
 from consumers.app import client_of
 from consumers.client import Client, loop_lookup, trusting
 from notifier import config
-from notifier.checks.finding import Finding, fault, has_fault
+from notifier.checks.finding import Finding, State, fault, has_fault
 from notifier.checks.inspection import Inspection, Reach
 from notifier.checks.lookups import Loop
 from notifier.cli.keys import private_path
@@ -26,6 +26,9 @@ from notifier.clock import SystemClock
 from notifier.config import Settings, SettingsFault
 
 _STYLES = {"ok": "green", "warning": "yellow", "fault": "bold red"}
+_NAMES_MAX = 6
+"""How many names a row lists that all have the same said of them; `--json` has a thousand channels one by one."""
+
 _ALL = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
@@ -85,24 +88,31 @@ def _reach(client: Client) -> Reach:
 
 
 def _print(findings: Sequence[Finding]) -> None:
+    """A row for each thing that there is to say, with all that it is said of."""
+    rows: dict[tuple[str, State, str, str], list[str]] = {}
+    for one in findings:
+        names = rows.setdefault((one.group, one.state, one.message, one.remedy), [])
+        names.append(one.name.removeprefix(one.group).removeprefix("."))
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style="bold")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    group = ""
-    for one in findings:
-        told = Text(one.message)
-        rest = one.name.removeprefix(one.group).removeprefix(".")
-        if rest:
-            told = Text.assemble((rest, "bold"), "  ", told)
-        if one.remedy:
-            told.append(f"\n→ {one.remedy}", style="dim")
-        table.add_row("" if one.group == group else one.group, Text(one.state, style=_STYLES[one.state]), told)
-        group = one.group
+    said = ""
+    for (group, state, message, remedy), names in rows.items():
+        told = Text.assemble((_listed(names), "bold"), "  " if names != [""] else "", message)
+        if remedy:
+            told.append(f"\n→ {remedy}", style="dim")
+        table.add_row("" if group == said else group, Text(state, style=_STYLES[state]), told)
+        said = group
     Console().print(table)
     counted = Counter(one.state for one in findings)
     faults, warnings = (_counted(counted[state], state) for state in ("fault", "warning"))
     typer.echo(f"\n{len(findings)} looked at: {faults}, {warnings}.")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMES_MAX
+    return ", ".join(names[:_NAMES_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def _counted(count: int, word: str) -> str:

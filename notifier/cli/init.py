@@ -32,6 +32,7 @@ _SERVICES_ARE_THERE = """\
 """
 _NEXT = """\
   notifier topics --apply        make the Kafka topics
+  notifier check                 is everything as it has to be?
   notifier run                   everything; Ctrl-C ends it
 and, each in a terminal of its own:
   notifier listen                be the merchant: print each webhook

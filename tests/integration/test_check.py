@@ -12,8 +12,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import cast
+from urllib.parse import urlsplit
 
 import pytest
+from redis import Redis
 
 from notifier import config
 from notifier.alipayhk.compose import compose
@@ -114,7 +116,7 @@ def test_what_differs_is_a_line_each_and_on_a_terminal_stands_with_its_remedy(
 
     assert status == 1
     assert state(found, f"topics.{Topics(there.kafka.topic_prefix).orders}.partitions") == "fault"
-    assert "→ A topic keeps its number, for keys would move: set" in said
+    assert said.count("→ A topic keeps its number, for keys would move: set") == 1, "what is said of five is said once"
     assert "looked at: 5 faults, 2 warnings." in said
 
 
@@ -281,3 +283,27 @@ def test_nobody_there_is_told_with_where_it_was_looked_for(
     assert "127.0.0.1:1: no connection was made" in str(found["kafka.answers"]["message"])
     assert "127.0.0.1:1: no connection was made" in str(found["redis.answers"]["message"])
     assert "not-to-be-told" not in json.dumps(found)
+
+
+def test_a_redis_that_does_not_let_us_ask_is_told_so(
+    there: Settings, check: Check, key_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = urlsplit(there.redis.url)
+    with Redis.from_url(there.redis.url) as redis:
+        redis.acl_setuser(key_prefix, enabled=True, passwords=["+pw"], categories=["+@all"], commands=["-info"])
+        monkeypatch.setenv("NOTIFIER__REDIS__URL", f"redis://{key_prefix}:pw@{url.hostname}:{url.port}/0")
+        try:
+            _, found = check()
+        finally:
+            redis.acl_deluser(key_prefix)
+
+    assert state(found, "redis.answers") == "fault"
+    assert "this user may not ask" in str(found["redis.answers"]["message"])
+
+
+def test_a_message_that_cannot_be_read_is_a_fault_and_no_end(there: Settings, check: Check) -> None:
+    KEY.with_name("shop-hkd-test.vector").write_bytes(b"x" * 70_000)
+
+    _, found = check()
+
+    assert state(found, "channels.shop-hkd.vector") == "fault"

@@ -16,7 +16,7 @@ THREE = Found(24, 3, {"min.insync.replicas": "2", "unclean.leader.election.enabl
 
 
 @pytest.mark.parametrize(
-    ("inbox", "is_local", "state", "words"),
+    ("inbox", "one_is_meant", "state", "words"),
     [
         pytest.param(ONE, False, "warning", "a disk that dies loses what it held", id="one broker"),
         pytest.param(ONE, True, "ok", "right for a laptop", id="this machine's own"),
@@ -58,8 +58,8 @@ THREE = Found(24, 3, {"min.insync.replicas": "2", "unclean.leader.election.enabl
         ),
     ],
 )
-def test_what_success_is_worth_is_said_in_words(inbox: Found, is_local: bool, state: State, words: str) -> None:
-    found = judge_durability(inbox, is_local=is_local)
+def test_what_success_is_worth_is_said_in_words(inbox: Found, one_is_meant: bool, state: State, words: str) -> None:
+    found = judge_durability(inbox, one_is_meant=one_is_meant)
 
     assert found.state == state
     assert words in found.message
