@@ -85,17 +85,17 @@ def test_the_wait_lies_anywhere_below_the_ceiling(attempt: int, lot: float) -> N
 def _attempts(*, rate: float, failing: float, minutes: int, seed: int) -> tuple[list[float], list[float]]:
     """When there were attempts, and when retries, at an endpoint that events come for at this rate (a second)."""
     random, budget = Random(seed), RetryBudget()
-    coming = [(number / rate, False) for number in range(int(minutes * 60 * rate))]
+    coming = [(number / rate, 1) for number in range(int(minutes * 60 * rate))]
     attempts, retries = [], []
     while coming and coming[0][0] < minutes * 60:
-        now, is_retry = heappop(coming)
+        now, attempt = heappop(coming)
         attempts.append(now)
-        if is_retry:
+        if attempt > 1:
             retries.append(now)
         budget.attempted(now)
         if random.random() < failing:
-            wait_s = retry_in_s(1 + is_retry, first_retry_s=5.0, retry_s_max=3600.0, random=random.random)
-            heappush(coming, (now + max(wait_s, budget.take(now)), True))
+            wait_s = retry_in_s(attempt, first_retry_s=5.0, retry_s_max=3600.0, random=random.random)
+            heappush(coming, (now + max(wait_s, budget.take(now)), attempt + 1))
     return attempts, retries
 
 
@@ -123,7 +123,7 @@ def test_an_endpoint_that_seldom_fails_is_tried_again_when_its_lane_wants_it() -
 
 
 def test_an_endpoint_that_takes_every_other_event_is_not_called_twice_as_often_for_it() -> None:
-    """As long as it lasts; without the budget it would be 1,200 more."""
+    """As long as it lasts; without the budget it would be two thousand more."""
     attempts, retries = _attempts(rate=10.0, failing=0.5, minutes=4, seed=1)
 
     assert len(attempts) - len(retries) == 2_400

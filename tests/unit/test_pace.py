@@ -58,7 +58,9 @@ class Endpoint:
                 self.begun.append(self.now)
                 heappush(self._ends, self.now + next(self._durations_s))
             self.most_at_once = max(self.most_at_once, len(self._ends))
-            at = self._ends[0] if self._ends else self.now + self.pace.ready_in_s(self.now)
+            pause_s = self.pace.ready_in_s(self.now)
+            assert self._ends or pause_s > 0.0, "nothing is under way, and nothing may ever begin"
+            at = self._ends[0] if self._ends else self.now + pause_s
             if at > until:
                 self.now = until
                 return
