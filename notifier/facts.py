@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from operator import attrgetter
 from typing import Literal, assert_never
 
 import msgspec
@@ -147,6 +148,8 @@ Fact = Registered | Waiting | Paid | Final | Closed | Refund | RefundTold | Rele
 Facts = tuple[Fact, ...]
 """Sorted by identity, so that the same set is the same bytes however it came together."""
 
+_IDENTITY = attrgetter("identity")
+
 
 def add(known: Facts, stated: Iterable[Fact]) -> Facts:
     """
@@ -164,7 +167,7 @@ def add(known: Facts, stated: Iterable[Fact]) -> Facts:
         added.append(_with_first_time(fact, known))
     if not added:
         return known
-    return tuple(sorted((*known, *added), key=lambda fact: fact.identity))
+    return tuple(sorted((*known, *added), key=_IDENTITY))
 
 
 def _with_first_time(fact: Fact, known: Facts) -> Fact:

@@ -8,8 +8,11 @@ changes, `derive` what a set of facts amounts to (contract, section 6).
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple, assert_never
 
 import msgspec
 
@@ -18,6 +21,7 @@ from notifier.evidence import Evidence
 from notifier.facts import (
     FACTS_MAX,
     Closed,
+    Fact,
     Facts,
     Final,
     Paid,
@@ -34,6 +38,8 @@ from notifier.statement import ReleaseStatement, Statement
 
 LATE = timedelta(hours=25)
 """AlipayHK sends eight times within 24 h 22 m; what is first seen after 25 h was held up somewhere."""
+
+_TRADE_NO, _REFUND, _AMOUNT = attrgetter("trade_no"), attrgetter("refund"), attrgetter("amount")
 
 
 class Payment(msgspec.Struct, frozen=True):
@@ -134,15 +140,16 @@ def decide(known: Known | None, statement: Statement, evidence: Evidence) -> Dec
 
     summary = derive(facts, evidence.policy.currency)
     flags_before = known.summary.flags if known else ()
-    paid_trades = {fact.trade_no for fact in facts if isinstance(fact, Paid) and fact not in before}
+    added = [fact for fact in facts if fact not in before]
+    paid_trades = {fact.trade_no for fact in added if isinstance(fact, Paid)}
     return Changed(
         version=known.version + 1 if known else 1,
         facts=facts,
         summary=summary,
         event_type=_weightiest_change(
-            known.summary if known else None, summary, has_finished=_finishes_paid_trade(before, facts)
+            known.summary if known else None, summary, has_finished=_finishes_paid_trade(before, added)
         ),
-        flags_added=tuple(flag for flag in summary.flags if flag not in flags_before),
+        flags_added=tuple([flag for flag in summary.flags if flag not in flags_before]),
         late=evidence.received_at - statement.made_at > LATE,
         reason=statement.reason if isinstance(statement, ReleaseStatement) else None,
         held=next(
@@ -151,10 +158,10 @@ def decide(known: Known | None, statement: Statement, evidence: Evidence) -> Dec
     )
 
 
-def _finishes_paid_trade(before: Facts, facts: Facts) -> bool:
+def _finishes_paid_trade(before: Facts, added: Sequence[Fact]) -> bool:
     """Whether a trade that was paid before is final now: told as such even where another trade was final already."""
-    paid_before = {fact.trade_no for fact in before if isinstance(fact, Paid)}
-    return any(isinstance(fact, Final) and fact.trade_no in paid_before and fact not in before for fact in facts)
+    finished = {fact.trade_no for fact in added if isinstance(fact, Final)}
+    return bool(finished) and any(isinstance(fact, Paid) and fact.trade_no in finished for fact in before)
 
 
 def _weightiest_change(before: Summary | None, after: Summary, *, has_finished: bool) -> str:
@@ -184,48 +191,72 @@ def derive(facts: Facts, channel_currency: str) -> Summary:
         facts: at least one.
         channel_currency: what an order is counted in whose facts name no channel's currency (a lone refund).
     """
-    registered = next((fact for fact in facts if isinstance(fact, Registered)), None)
-    paid_facts = [fact for fact in facts if isinstance(fact, Paid)]
-    closed_facts = [fact for fact in facts if isinstance(fact, Closed)]
-    told = [fact for fact in facts if isinstance(fact, RefundTold)]
-    opened = [fact for fact in facts if isinstance(fact, Waiting | Closed)]
+    registered: Registered | None = None
+    waiting: list[Waiting] = []
+    paid_facts: list[Paid] = []
+    closed: list[Closed] = []
+    refund_facts: list[Refund] = []
+    told: list[RefundTold] = []
+    final_trades: set[str] = set()
+    released: set[str] = set()
+    for fact in facts:
+        match fact:
+            case Registered():
+                registered = fact
+            case Waiting():
+                waiting.append(fact)
+            case Paid():
+                paid_facts.append(fact)
+            case Final(trade_no=trade_no):
+                final_trades.add(trade_no)
+            case Closed(trade_no=trade_no):
+                closed.append(fact)
+                final_trades.add(trade_no)
+            case Refund():
+                refund_facts.append(fact)
+            case RefundTold():
+                told.append(fact)
+            case Released(trade_no=trade_no):
+                released.add(trade_no)
+            case _:
+                assert_never(fact)
 
-    payments = _payments(paid_facts, registered, {fact.trade_no for fact in facts if isinstance(fact, Released)})
+    payments = _payments(paid_facts, registered, released)
     counted = [payment for payment in payments if payment.held is None]
-    refunds = _refunds([fact for fact in facts if isinstance(fact, Refund)])
+    refunds = _refunds(refund_facts)
     done = [refund for refund in refunds if refund.entry.status == "done"]
 
-    currency = _currency(facts, registered, channel_currency)
-    notified = [fact.amount for fact in opened if fact.amount is not None and fact.currency == currency]
-    paid = sum(payment.amount for payment in counted)
-    amount = _amount(
-        registered if registered and registered.currency == currency else None, counted, payments, notified
-    )
-    told_trades = {fact.trade_no for fact in told}.union(*(refund.trade_nos for refund in done))
-    undone = {fact.trade_no for fact in closed_facts if fact.trade_no in told_trades or None in told_trades}
-    refunded = _refunded(counted, done, undone)
+    currency = _currency(registered, [*closed, *paid_facts, *waiting], channel_currency)
+    opened: list[Closed | Waiting] = [*closed, *waiting]
+    notified = {fact.amount for fact in opened if fact.amount is not None and fact.currency == currency}
+    amount = _amount(registered, currency, counted, payments, notified)
+    paid = sum([payment.amount for payment in counted])
+    told_trades = {fact.trade_no for fact in told}.union(*[refund.trade_nos for refund in done])
+    undone = {fact.trade_no for fact in closed if fact.trade_no in told_trades or None in told_trades}
+    refunded = _refunded(counted, done, undone) if done or undone else 0
+    held = {payment.held for payment in payments}
 
     flags = {
-        "amount_mismatch": any(payment.held is Reason.AMOUNT_MISMATCH for payment in payments)
-        or any(named != amount for named in notified)
-        or any(payment.amount != amount for payment in counted)
-        or len({(fact.trade_no, fact.currency, fact.amount) for fact in paid_facts})
-        > len({(fact.trade_no, fact.currency) for fact in paid_facts})
-        or any(refund.is_contradicted for refund in refunds),
-        "currency_mismatch": any(_contradicts_currency(fact, registered) for fact in paid_facts),
-        "unregistered": any(payment.held is Reason.UNREGISTERED for payment in payments),
+        "amount_mismatch": Reason.AMOUNT_MISMATCH in held
+        or not notified.union([payment.amount for payment in counted]) <= {amount}
+        or (len(paid_facts) > len(payments) and _is_told_with_two_amounts(paid_facts))
+        or True in [refund.is_contradicted for refund in refunds],
+        "currency_mismatch": True in [_contradicts_currency(fact, registered) for fact in paid_facts],
+        "unregistered": Reason.UNREGISTERED in held,
         "paid_twice": len(counted) > 1,
-        "paid_and_closed": bool(counted) and any(fact.trade_no not in undone for fact in closed_facts),
+        "paid_and_closed": bool(counted) and not undone.issuperset([fact.trade_no for fact in closed]),
         "refund_exceeds_payment": bool(counted) and refunded > paid,
         "refund_without_payment": bool(done or told) and not counted,
-        "refund_amount_unknown": any(refund.entry.amount is None for refund in done)
-        or any(not fact.with_close for fact in told),
+        "refund_amount_unknown": None in [refund.entry.amount for refund in done]
+        or False in [fact.with_close for fact in told],
     }
     first = counted[0] if counted else None
-    final_trades = {fact.trade_no for fact in facts if isinstance(fact, Final | Closed)}
     return Summary(
         status=_status(
-            facts, has_counted=bool(counted), has_closed=bool(closed_facts), is_refunded=0 < paid <= refunded
+            has_counted=bool(counted),
+            has_closed=bool(closed),
+            is_refunded=0 < paid <= refunded,
+            has_registration_alone=registered is not None and len(facts) == 1,
         ),
         is_final=first.trade_no in final_trades if first else bool(final_trades),
         currency=currency,
@@ -234,29 +265,35 @@ def derive(facts: Facts, channel_currency: str) -> Summary:
         refunded=refunded,
         trade_no=first.trade_no if first else None,
         paid_at=first.at if first else None,
-        closed_at=closed_facts[0].at if closed_facts else None,
+        closed_at=closed[0].at if closed else None,
         wallet=registered.wallet if registered else None,
         payment=registered.payment if registered else None,
         metadata=registered.metadata if registered else {},
         payments=payments,
-        refunds=tuple(refund.entry for refund in refunds),
-        flags=tuple(sorted(flag for flag, is_raised in flags.items() if is_raised)),
+        refunds=tuple([refund.entry for refund in refunds]),
+        flags=tuple(sorted([flag for flag, is_raised in flags.items() if is_raised])),
     )
 
 
-def _status(facts: Facts, *, has_counted: bool, has_closed: bool, is_refunded: bool) -> Status:
+def _status(*, has_counted: bool, has_closed: bool, is_refunded: bool, has_registration_alone: bool) -> Status:
     if has_counted:
         return "refunded" if is_refunded else "paid"
     if has_closed:
         return "closed"
-    return "registered" if all(isinstance(fact, Registered) for fact in facts) else "pending"
+    return "registered" if has_registration_alone else "pending"
 
 
-def _currency(facts: Facts, registered: Registered | None, fallback: str) -> str:
+def _currency(registered: Registered | None, told: Sequence[Closed | Paid | Waiting], fallback: str) -> str:
     """What the order is counted in; a registration that came after the money does not rename the money."""
     if registered and registered.binds:
         return registered.currency
-    return next((fact.channel_currency for fact in facts if isinstance(fact, Waiting | Paid | Closed)), fallback)
+    return told[0].channel_currency if told else fallback
+
+
+def _is_told_with_two_amounts(facts: Sequence[Paid]) -> bool:
+    """Whether the payment of one trade was told in one currency with different amounts."""
+    amounts = {(fact.trade_no, fact.currency, fact.amount) for fact in facts}
+    return len(amounts) > len({(trade_no, currency) for trade_no, currency, _ in amounts})
 
 
 def _contradicts_currency(fact: Paid, registered: Registered | None) -> bool:
@@ -269,14 +306,12 @@ def _may_count(fact: Paid, registered: Registered | None) -> bool:
 
 def _payments(facts: list[Paid], registered: Registered | None, released: set[str]) -> tuple[Payment, ...]:
     """One payment a trade: counted if anything told of it may count, and then the smaller of what was told."""
-    by_trade: defaultdict[str, list[Paid]] = defaultdict(list)
-    for fact in facts:
-        by_trade[fact.trade_no].append(fact)
     payments = []
-    for trade_no, tellings in sorted(by_trade.items()):
+    for trade_no, group in groupby(facts, _TRADE_NO):
+        tellings = list(group)
         eligible = [fact for fact in tellings if _may_count(fact, registered)]
         held = _held(eligible, registered, is_released=trade_no in released)
-        smallest = min(eligible or tellings, key=lambda fact: fact.amount)
+        smallest = min(eligible or tellings, key=_AMOUNT)
         payments.append(Payment(trade_no, smallest.amount, smallest.currency, tellings[0].at, held))
     return tuple(payments)
 
@@ -295,10 +330,14 @@ def _held(eligible: list[Paid], registered: Registered | None, *, is_released: b
 
 
 def _amount(
-    registered: Registered | None, counted: list[Payment], payments: tuple[Payment, ...], notified: list[int]
+    registered: Registered | None,
+    currency: str,
+    counted: list[Payment],
+    payments: tuple[Payment, ...],
+    notified: set[int],
 ) -> int | None:
     """What the order costs: the registered, else what the first counted payment paid, else the smallest notified."""
-    if registered:
+    if registered and registered.currency == currency:
         return registered.amount
     if counted:
         return counted[0].amount
@@ -314,11 +353,9 @@ class _RefundState(NamedTuple):
 
 def _refunds(facts: list[Refund]) -> list[_RefundState]:
     """One refund a number: done wins over failed, the larger of two amounts counts."""
-    by_number: defaultdict[str, list[Refund]] = defaultdict(list)
-    for fact in facts:
-        by_number[fact.refund].append(fact)
     refunds = []
-    for number, tellings in sorted(by_number.items()):
+    for number, group in groupby(facts, _REFUND):
+        tellings = list(group)
         done = [fact for fact in tellings if fact.is_done]
         amounts = {fact.amount for fact in done or tellings if fact.amount is not None}
         entry = RefundEntry(number, max(amounts, default=None), tellings[0].at, "done" if done else "failed")

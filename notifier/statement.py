@@ -8,9 +8,10 @@ at the moment the evidence arrived.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+import msgspec
 
 
 class TradeStatus(StrEnum):
@@ -23,8 +24,7 @@ class TradeStatus(StrEnum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
-class RefundStatement:
+class RefundStatement(msgspec.Struct, frozen=True):
     """A refund that a message tells of. `number` is the merchant's `out_return_no`; messages about trades mostly lack it."""
 
     number: str | None
@@ -33,8 +33,7 @@ class RefundStatement:
     amount_text: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TradeStatement:
+class TradeStatement(msgspec.Struct, frozen=True):
     """A message about one trade of one order."""
 
     order: str
@@ -53,8 +52,7 @@ class TradeStatement:
     """Whose account is named; compared with the channel's `partner_id` alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class RegistrationStatement:
+class RegistrationStatement(msgspec.Struct, frozen=True):
     """The merchant announced an order before it was paid; amount in minor units."""
 
     order: str
@@ -63,11 +61,10 @@ class RegistrationStatement:
     made_at: datetime
     wallet: str | None = None
     payment: str | None = None
-    metadata: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseStatement:
+class ReleaseStatement(msgspec.Struct, frozen=True):
     """An operator's word: the held payment of this trade counts."""
 
     order: str

@@ -49,26 +49,30 @@ def parse(body: bytes) -> Fields:
         Rejected: 400 malformed. An empty segment, no `=`, more than `FIELDS_MAX` fields, a malformed escape, a name other than
             1 to 64 of `[A-Za-z0-9_]`, a name that comes twice (in any case), `sign` or `sign_type` in another case.
     """
-    if body.count(b"&") >= FIELDS_MAX or _MALFORMED_ESCAPE.search(body):
+    count = body.count(b"&") + 1
+    if count > FIELDS_MAX or _MALFORMED_ESCAPE.search(body):
         raise Rejected(400, "malformed")
     blanks = body.replace(b"+", b" ")
-    if b"%26" not in body and _PLAIN.fullmatch(blanks):
-        # As AlipayHK writes: no name is escaped and no escape hides a delimiter, so all can be decoded in one go.
-        pairs = [segment.split(b"=", 1) for segment in _unescape(blanks).split(b"&")]
+    if b"%26" not in body and body.count(b"=") == count and _PLAIN.fullmatch(blanks):
+        # As AlipayHK writes: no name is escaped, a value has no `=` as it stands, and no escape hides a `&`. So `&` can stand for
+        # both delimiters, and all be decoded in one go.
+        decoded = _unescape(blanks.replace(b"=", b"&")).split(b"&")
+        names, values = decoded[::2], decoded[1::2]
     else:
         pairs = [_pair(segment) for segment in blanks.split(b"&")]
-    fields: Fields = dict(pairs)
-    if len(fields) != len(pairs) or _differ_by_case(fields):
+        names, values = [name for name, _ in pairs], [value for _, value in pairs]
+    fields: Fields = dict(zip(names, values, strict=True))
+    if len(fields) != count or _differ_by_case(fields):
         raise Rejected(400, "malformed")
     return fields
 
 
-def _pair(segment: bytes) -> list[bytes]:
+def _pair(segment: bytes) -> tuple[bytes, bytes]:
     name, equals, value = segment.partition(b"=")
     name = _unescape(name)
     if not equals or not _NAME.fullmatch(name):
         raise Rejected(400, "malformed")
-    return [name, _unescape(value)]
+    return name, _unescape(value)
 
 
 def _differ_by_case(fields: Fields) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from notifier.alipayhk import form
 from notifier.alipayhk.form import Fields
@@ -23,13 +24,6 @@ _STATUSES = {
     "TRADE_SUCCESS": TradeStatus.PAID,
     "TRADE_FINISHED": TradeStatus.FINAL,
     "TRADE_CLOSED": TradeStatus.CLOSED,
-}
-_READ = {
-    name.encode(): name
-    for name in (
-        "notify_type notify_time out_trade_no trade_no trade_status total_fee currency gmt_payment gmt_close "
-        "refund_status gmt_refund out_return_no return_amount refund_amount seller_id partner partner_id"
-    ).split()
 }
 _REFUND_IS_DONE = {"REFUND_SUCCESS": True, "REFUND_FAIL": False, "REFUND_CLOSED": False}
 
@@ -54,32 +48,32 @@ def read_statement(fields: Fields) -> TradeStatement:
             unknown_type; bad_field (order number); unknown_status; bad_field (trade number, times, refund number).
     """
     texts = _texts(fields)
-    if "out_return_no" in texts and "trade_status" not in texts:
+    if b"out_return_no" in texts and b"trade_status" not in texts:
         raise Unusable(
             Reason.NOT_HANDLED
         )  # protocol B, known by this field and not by its type (alipayhk.md, section 3.3)
-    if texts.get("notify_type") != "trade_status_sync":
+    if texts.get(b"notify_type") != "trade_status_sync":
         raise Unusable(Reason.UNKNOWN_TYPE)
-    order = _full_match(_NUMBER, texts.get("out_trade_no"))
-    status = _STATUSES.get(texts.get("trade_status", ""))
+    order = _full_match(_NUMBER, texts.get(b"out_trade_no"))
+    status = _STATUSES.get(texts.get(b"trade_status", ""))
     if status is None:
         raise Unusable(Reason.UNKNOWN_STATUS)
     refund_is_done = _refund_is_done(texts)
-    trade_no = _full_match(_TRADE_NO, texts.get("trade_no"))
-    made_at = _time(texts.get("notify_time"))
-    refunded_at = _time_or_none(texts.get("gmt_refund"))
+    trade_no = _full_match(_TRADE_NO, texts.get(b"trade_no"))
+    made_at = _time(texts.get(b"notify_time"))
+    refunded_at = _time_or_none(texts.get(b"gmt_refund"))
     return TradeStatement(
         order=order,
         trade_no=trade_no,
         status=status,
-        amount_text=texts.get("total_fee"),
-        currency_text=texts.get("currency"),
+        amount_text=texts.get(b"total_fee"),
+        currency_text=texts.get(b"currency"),
         made_at=made_at,
-        paid_at=_time_or_none(texts.get("gmt_payment")),
-        closed_at=_time_or_none(texts.get("gmt_close")),
+        paid_at=_time_or_none(texts.get(b"gmt_payment")),
+        closed_at=_time_or_none(texts.get(b"gmt_close")),
         refund=None if refund_is_done is None else _refund(texts, is_done=refund_is_done, at=refunded_at or made_at),
-        seller_ids=_all_of(texts, "seller_id"),
-        partner_ids=_all_of(texts, "partner", "partner_id"),
+        seller_ids=_all_of(texts, b"seller_id"),
+        partner_ids=_all_of(texts, b"partner", b"partner_id"),
     )
 
 
@@ -108,9 +102,9 @@ def statement_of(evidence: Evidence) -> TradeStatement:
     return read_statement(form.parse(evidence.body))
 
 
-def _texts(fields: Fields) -> dict[str, str]:
+def _texts(fields: Fields) -> dict[bytes, str]:
     """
-    The fields that are read here as text, empty ones left out, in the charset that the message itself signed.
+    The fields as text, empty ones left out, in the charset that the message itself signed.
 
     The signed string joins values raw, so one signature fits several sets of fields as soon as a value holds `&` (a total of
     0.01 was turned into 9999.00 that way). AlipayHK sends such a message only where the merchant put `&` into a subject; it
@@ -119,49 +113,54 @@ def _texts(fields: Fields) -> dict[str, str]:
     values = _joined_values(fields)
     if b"&" in values:
         raise Unusable(Reason.AMBIGUOUS)
-    codec = _codec(fields)
     try:
-        values.decode(codec)
+        texts = values.decode(_codec(fields)).split("\0")
     except UnicodeDecodeError:
         raise Unusable(Reason.UNDECODABLE) from None
-    if b"\0" in values:
+    if len(texts) != len(fields):  # one of them has a NUL of its own
         raise Unusable(Reason.BAD_FIELD)
-    return {_READ[name]: fields[name].decode(codec) for name in _READ.keys() & fields.keys() if fields[name]}
+    return {name: text for name, text in zip(fields, texts, strict=True) if text}
 
 
 def _joined_values(fields: Fields) -> bytes:
-    """All values but the signature's, to be judged at once. No charset in use has a character that runs on over a line end."""
-    return b"\n".join([value for name, value in fields.items() if name not in form.UNSIGNED])
+    """
+    All values, to be judged and decoded at once.
+
+    No charset in use has a character that runs on over a NUL. A signature that was verified is ASCII without `&`.
+    """
+    return b"\0".join(fields.values())
 
 
 def _codec(fields: Fields) -> str:
     """Only what was signed names the charset: the header of the request was not. AlipayHK's default is UTF-8."""
-    labels = {fields[name].lower() for name in _CHARSET_FIELDS if fields.get(name)}
-    codecs = {_CODECS.get(label.decode("ascii", "replace"), "") for label in labels} or {"utf-8"}
+    labels = [label for name in _CHARSET_FIELDS if (label := fields.get(name))]
+    if not labels:
+        return "utf-8"
+    codecs = {_CODECS.get(label.lower().decode("ascii", "replace"), "") for label in labels}
     codec = codecs.pop()
     if not codec or codecs:
         raise Unusable(Reason.UNDECODABLE)
     return codec
 
 
-def _refund_is_done(texts: dict[str, str]) -> bool | None:
+def _refund_is_done(texts: dict[bytes, str]) -> bool | None:
     """Whether the refund that the message tells of was done; None where it tells of none."""
-    status = texts.get("refund_status")
+    status = texts.get(b"refund_status")
     if status is None:
-        return True if "gmt_refund" in texts else None
+        return True if b"gmt_refund" in texts else None
     try:
         return _REFUND_IS_DONE[status]
     except KeyError:
         raise Unusable(Reason.UNKNOWN_STATUS) from None
 
 
-def _refund(texts: dict[str, str], *, is_done: bool, at: datetime) -> RefundStatement:
-    number = texts.get("out_return_no")
+def _refund(texts: dict[bytes, str], *, is_done: bool, at: datetime) -> RefundStatement:
+    number = texts.get(b"out_return_no")
     return RefundStatement(
         number=None if number is None else _full_match(_NUMBER, number),
         is_done=is_done,
         at=at,
-        amount_text=texts.get("return_amount") or texts.get("refund_amount"),
+        amount_text=texts.get(b"return_amount") or texts.get(b"refund_amount"),
     )
 
 
@@ -175,13 +174,14 @@ def _time_or_none(text: str | None) -> datetime | None:
     return None if text is None else _time(text)
 
 
+@lru_cache(maxsize=256)
 def _time(text: str | None) -> datetime:
-    """AlipayHK's times name no zone and are GMT+8."""
+    """AlipayHK's times name no zone and are GMT+8. They are whole seconds, so messages that come together share them."""
     try:
         return datetime.fromisoformat(_full_match(_TIME, text) + "Z") - _AHEAD_OF_UTC
     except ValueError:  # a day that the calendar does not have
         raise Unusable(Reason.BAD_FIELD) from None
 
 
-def _all_of(texts: dict[str, str], *names: str) -> tuple[str, ...]:
+def _all_of(texts: dict[bytes, str], *names: bytes) -> tuple[str, ...]:
     return tuple([texts[name] for name in names if name in texts])
