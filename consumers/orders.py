@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from consumers.notes import ORDERS_AWAY_TOO_LONG, note, resume
 from consumers.partition import Batch, Feed
@@ -20,7 +19,7 @@ from notifier import events, evidence, metrics
 from notifier.clock import Clock
 from notifier.errors import NewerStateError, Reason, Unusable
 from notifier.evidence import USABLE, Evidence, trace_id
-from notifier.logs import failure, get_logger
+from notifier.logs import failure, get_logger, lines_together
 from notifier.order import Changed, Known, SetAside, Unchanged, decide
 from notifier.outage import Outages
 from notifier.ports import Appender, LogReader, ViewStore
@@ -63,10 +62,8 @@ class OrdersJob:
         return OrdersPartition(self, partition)
 
 
-class _Line(NamedTuple):
-    """A log line that is written once what it says is durable."""
-
-    write: Callable[[], None]
+_Line = Callable[[], None]
+"""Writes a log line, once what it says is durable."""
 
 
 class OrdersPartition:
@@ -149,8 +146,9 @@ class OrdersPartition:
             self.in_flight = 0
         upto = batch.records[-1].offset + 1
         feed.done(batch.topic, upto, self._note())
-        for line in lines:
-            line.write()
+        with lines_together():
+            for write in lines:
+                write()
         return upto
 
     async def _fold(self, records: list[Stored]) -> list[_Line]:
@@ -225,7 +223,7 @@ class _Fold:
         self._known[record.key] = Known(change.version, change.facts, change.summary)
         if change.held is not None:
             self._set_aside(stored, read, change.held)
-        self.lines.append(_Line(lambda: self._say_changed(read, order, change)))
+        self.lines.append(lambda: self._say_changed(read, order, change, record))
 
     def _set_aside(self, stored: Stored, read: Evidence | None, reason: Reason, error: Exception | None = None) -> None:
         self.aside.append(evidence.to_quarantine(stored.record, reason, self._partition, stored.offset))
@@ -245,24 +243,22 @@ class _Fold:
             if error is not None:
                 log.error("evidence.failed", **ids, **failure(error))
 
-        self.lines.append(_Line(write))
+        self.lines.append(write)
 
     def _say_repeated(self, stored: Stored, read: Evidence) -> None:
         self.lines.append(
-            _Line(
-                lambda: log.info(
-                    "evidence.repeated",
-                    channel=read.channel,
-                    order=read.order,
-                    evidence_id=read.evidence_id,
-                    partition=self._partition,
-                    offset=stored.offset,
-                    trace_id=trace_id(read.traceparent),
-                )
+            lambda: log.info(
+                "evidence.repeated",
+                channel=read.channel,
+                order=read.order,
+                evidence_id=read.evidence_id,
+                partition=self._partition,
+                offset=stored.offset,
+                trace_id=trace_id(read.traceparent),
             )
         )
 
-    def _say_changed(self, read: Evidence, order: str, change: Changed) -> None:
+    def _say_changed(self, read: Evidence, order: str, change: Changed, record: Record) -> None:
         since_received_ms = (self._clock.now() - read.received_at).total_seconds() * 1000
         metrics.ORDERS_CHANGED.of(read.channel, change.event_type).inc()
         metrics.ORDER_AGE_SECONDS.of().observe(since_received_ms / 1000)
@@ -271,7 +267,7 @@ class _Fold:
             channel=read.channel,
             order=order,
             evidence_id=read.evidence_id,
-            event_id=events.event_id(read.channel, order, change.version, read.evidence_id),
+            event_id=events.id_of(record),
             event_type=change.event_type,
             status=change.summary.status,
             version=change.version,

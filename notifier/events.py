@@ -194,6 +194,11 @@ def known_from(record: Record) -> Known:
     )
 
 
+def id_of(record: Record) -> str:
+    """The event's id, from the record's header."""
+    return (record.header("ce_id") or b"").decode()
+
+
 def version_of(record: Record) -> int:
     """The order's version, from the record's header: what merging needs, without reading the value."""
     version = record.header("ce_orderversion")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -81,6 +82,14 @@ def rfc3339(at: datetime) -> str:
 
 
 _encode = msgspec.json.Encoder().encode
+
+
+@lru_cache(maxsize=1024)
+def _policy(written: bytes) -> Policy:
+    """A channel's records name the same policy again and again."""
+    return _decode_policy(written)
+
+
 _decode_policy = msgspec.json.Decoder(Policy).decode
 
 
@@ -120,7 +129,7 @@ def from_record(record: Record) -> Evidence:
         received_at=datetime.fromisoformat(headers["received_at"].decode()),
         key=headers["key"].decode(),
         verdict=headers["verdict"].decode(),
-        policy=_decode_policy(headers["policy"]),
+        policy=_policy(headers["policy"]),
         evidence_id=headers["evidence_id"].decode(),
         order=order or None,
         body=record.value,

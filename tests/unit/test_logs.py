@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+import select
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -238,6 +239,27 @@ def test_a_reader_that_went_away_stops_nothing() -> None:
     logs.configure(service="run", instance="1", out=Closed())
 
     log.info("service.started")
+
+
+def test_lines_that_are_written_together_are_whole_in_pieces_that_nobody_cuts_into() -> None:
+    """Processes that share a pipe interleave between two writes, and within one that is longer than PIPE_BUF."""
+    pieces: list[bytes] = []
+
+    class Pipe(io.BytesIO):
+        def write(self, piece: Any) -> int:
+            pieces.append(bytes(piece))
+            return len(pieces[-1])
+
+    logs.configure(service="orders", instance="1", out=Pipe())
+
+    with logs.lines_together():
+        for number in range(50):
+            log.info("order.changed", offset=number, order="T" * number)
+    log.info("job.progress")
+
+    assert [json.loads(line).get("offset") for line in b"".join(pieces).splitlines()] == [*range(50), None]
+    assert max(map(len, pieces)) <= select.PIPE_BUF
+    assert len(pieces) < 10
 
 
 def test_before_logging_is_configured_lines_are_words_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
