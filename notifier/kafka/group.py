@@ -19,6 +19,10 @@ from notifier.record import Stored
 
 COMMIT_TIMEOUT_S = 5.0
 
+FETCH_PARTITION_BYTES_MAX = 1024 * 1024
+FETCH_BYTES_MAX = 8 * 1024 * 1024
+"""Of one answer. A backlog that is fetched faster than it is worked on falls out of the processor's caches meanwhile."""
+
 
 class Source(NamedTuple):
     """One partition of one topic."""
@@ -69,7 +73,8 @@ class Group:
             # the loop polls only where there is room; a hung process shows in its heartbeats, which share its event loop
             max_poll_interval_ms=86_400_000,
             fetch_max_wait_ms=50,
-            max_partition_fetch_bytes=4 * 1024 * 1024,
+            max_partition_fetch_bytes=FETCH_PARTITION_BYTES_MAX,
+            fetch_max_bytes=FETCH_BYTES_MAX,
             # equal partition numbers of several topics stay together
             partition_assignment_strategy=(RangePartitionAssignor,),
         )
