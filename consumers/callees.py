@@ -217,7 +217,7 @@ class Callee:
         self._changed()
 
     def resume(self) -> None:
-        """An operator's word: forget that it failed, and begin with one attempt at a time."""
+        """An operator's word, told by who obeys it: forget that it failed, and begin with one attempt at a time."""
         before = self.state
         self._pace.resume()
         self._changed()
