@@ -65,7 +65,7 @@ class Inspection:
         here = [*self._settings(), *self._files(), *self._keys()]
         proven = list(self._vectors())
         with_file = {channel.name for channel, _ in proven}
-        genuine = [channel for channel in self.settings.channels if not self._is_for_tests(channel)]
+        genuine = [channel for channel, written in self._channels() if not self._is_for_tests(written)]
         kafka = KafkaLook(
             self.settings,
             self.clock,
@@ -100,17 +100,17 @@ class Inspection:
         keyed = [
             Keyed(
                 channel,
-                self._written(channel).own_fingerprint(),
-                {index for index, key in enumerate(self._written(channel).keys) if key.file in self.test_keys},
+                written.own_fingerprint(),
+                {index for index, key in enumerate(written.keys) if key.file in self.test_keys},
             )
-            for channel in self.settings.channels
+            for channel, written in self._channels()
         ]
         return judge_channels(keyed, self.clock.now())
 
     def _vectors(self) -> Iterator[tuple[Channel, Finding]]:
         """The genuine messages that lie beside keys."""
-        for channel in self.settings.channels:
-            for path in vectors_beside(self._written(channel)):
+        for channel, written in self._channels():
+            for path in vectors_beside(written):
                 try:
                     body = read_file(path)
                 except ValueError as error:
@@ -119,12 +119,13 @@ class Inspection:
                 else:
                     yield channel, judge_file(channel, path.name, body, self.clock.now())
 
-    def _is_for_tests(self, channel: Channel) -> bool:
+    def _is_for_tests(self, written: ChannelSettings) -> bool:
         """With a test key every message is ours to sign: none would prove anything."""
-        return any(key.file in self.test_keys for key in self._written(channel).keys)
+        return any(key.file in self.test_keys for key in written.keys)
 
-    def _written(self, channel: Channel) -> ChannelSettings:
-        return next(one for one in self.settings.channel_settings if one.name == channel.name)
+    def _channels(self) -> Iterator[tuple[Channel, ChannelSettings]]:
+        """Each channel with how it is written; the settings keep both in the order of the file."""
+        return zip(self.settings.channels, self.settings.channel_settings, strict=True)
 
     async def _gateways(self) -> AsyncIterator[Finding]:
         asked = [one for one in self.settings.channels if one.verify_notify_id and one.gateway_url is not None]

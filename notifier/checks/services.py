@@ -14,7 +14,7 @@ from notifier.checks.finding import Finding, fault
 from notifier.checks.kafka import judge_cluster, judge_durability, judge_group, judge_topics
 from notifier.checks.redis import judge_redis
 from notifier.checks.vectors import judge_newest
-from notifier.checks.words import in_words
+from notifier.checks.words import in_words, is_refusal
 from notifier.clock import Clock
 from notifier.config import Settings
 from notifier.errors import Unavailable
@@ -84,12 +84,23 @@ class KafkaLook:
                 ):
                     yield finding
         except Unavailable as error:
-            yield fault(
-                "kafka.answers",
-                f"Kafka does not answer at {servers}: {in_words(error.why)}",
-                "Start it (on a laptop: `notifier local up`), or set kafka.bootstrap_servers to where it is, and "
-                "kafka.security_protocol to what it speaks.",
+            yield self._silent(error.why)
+
+    def _silent(self, why: str) -> Finding:
+        servers = self._kafka.bootstrap_servers
+        unseen = "what is not listed here of topics, groups and stored notifications was not looked at"
+        if is_refusal(why):
+            return fault(
+                "kafka.access",
+                f"Kafka at {servers} does not let this user ask ({why}); {unseen}",
+                "Let it describe and read the topics and groups of kafka.topic_prefix, and describe the cluster.",
             )
+        return fault(
+            "kafka.answers",
+            f"Kafka does not answer at {servers}: {in_words(why)}; {unseen}",
+            "Start it (on a laptop: `notifier local up`), or set kafka.bootstrap_servers to where it is, and "
+            "kafka.security_protocol, user and password to what it takes.",
+        )
 
     async def _of_logs(self, admin: Admin, access: Access, partitions: Mapping[str, int]) -> AsyncIterator[Finding]:
         """What the logs and groups tell, as far as the topics are there."""
@@ -150,11 +161,18 @@ async def look_at_redis(settings: Settings, clock: Clock) -> AsyncIterator[Findi
         took_ms = clock.now_ms() - before_ms
         yield judge_offset("clock.redis", "Redis'", theirs_ms - before_ms - took_ms / 2, took_ms / 2)
     except Unavailable as error:
-        yield fault(
-            "redis.answers",
-            f"Redis does not answer at {where}: {in_words(error.why)}",
-            "Start it (on a laptop: `notifier local up`), or set redis.url to where it is.",
-        )
+        if is_refusal(error.why):
+            yield fault(
+                "redis.access",
+                f"Redis at {where} does not let us: {in_words(error.why)}",
+                "Put user and password into redis.url, and let that user do INFO and TIME.",
+            )
+        else:
+            yield fault(
+                "redis.answers",
+                f"Redis does not answer at {where}: {in_words(error.why)}",
+                "Start it (on a laptop: `notifier local up`), or set redis.url to where it is.",
+            )
     finally:
         await views.close()
 

@@ -6,10 +6,10 @@ _FOR_PEOPLE = {
     "KafkaConnectionError": "no connection was made",
     "KafkaTimeoutError": "nothing came in time",
     "TimeoutError": "nothing came in time",
-    "NodeNotReadyError": "no broker was ready",
+    "NodeNotReadyError": "no broker was ready, or what it advertises as its address leads nowhere from here",
     "ConnectionError": "no connection was made",
     "AuthenticationError": "it does not take our password",
-    "NoPermissionError": "this user may not ask (INFO, TIME)",
+    "NoPermissionError": "this user may not ask",
 }
 """The clients' names for what happens every day; a rarer one stands as it is, so that it can be searched for."""
 
@@ -17,3 +17,8 @@ _FOR_PEOPLE = {
 def in_words(why: str) -> str:
     """`no connection was made` for `KafkaConnectionError`."""
     return _FOR_PEOPLE.get(why, why)
+
+
+def is_refusal(why: str) -> bool:
+    """Whether it did answer: it knows us, or does not, and lets us not."""
+    return any(word in why for word in ("Authorization", "Authentication", "NoPermission"))

@@ -297,8 +297,8 @@ def test_a_redis_that_does_not_let_us_ask_is_told_so(
         finally:
             redis.acl_deluser(key_prefix)
 
-    assert state(found, "redis.answers") == "fault"
-    assert "this user may not ask" in str(found["redis.answers"]["message"])
+    assert state(found, "redis.access") == "fault"
+    assert "this user may not ask" in str(found["redis.access"]["message"])
 
 
 def test_a_message_that_cannot_be_read_is_a_fault_and_no_end(there: Settings, check: Check) -> None:
