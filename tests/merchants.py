@@ -109,7 +109,12 @@ def meet(world: World, *names: str) -> None:
 
 
 def fanout_job(
-    world: World, merchants: Merchants, *endpoints: Endpoint, clock: Clock | None = None, **settings: Any
+    world: World,
+    merchants: Merchants,
+    *endpoints: Endpoint,
+    clock: Clock | None = None,
+    waiting_max: int = 1_000,
+    **settings: Any,
 ) -> FanoutJob:
     """The fan-out job on these, telling an endpoint `oms` unless others are named; retries are drawn as late as may be."""
     quick = Delivery(first_retry_s=0.05, retry_s_max=0.1).model_copy(update=settings)
@@ -122,7 +127,7 @@ def fanout_job(
         Outages(sleep=lambda _: asyncio.sleep(0)),
         clock or world.clock,
         lambda: 1.0,
-        waiting_max=1_000,
+        waiting_max,
     )
     callees = Callees(endpoints or (endpoint("oms"),), quick, means.random)
     return FanoutJob(means, callees, world.logs, world.quiet_s)
