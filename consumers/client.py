@@ -17,20 +17,31 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cache, partial
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import RawResponseMessage
 from yarl import URL
 
-from notifier.addresses import Address, Network, is_allowed, literal, unmapped
+from notifier.addresses import Address, Network, is_allowed, literal, reached
 
 BODY_BYTES_MAX = 64 * 1024
 """Of an answer's body no more than this is read. Nothing in it is used: it is read so that the connection can be used again."""
+
+_ANSWER_BYTES_MAX = BODY_BYTES_MAX + 32 * 1024
+"""Of all that comes in answer to one POST, what is no body included: heads, interim answers, sizes of chunks, trailers."""
+
+_MESSAGES_MAX = 16
+"""Heads in answer to one POST, interim ones (100 Continue, 103 Early Hints) included. Each costs far more than its bytes."""
+
+_PIECE_BYTES = 1024
+"""So much is parsed before it is counted again: some fifty heads, at worst."""
 
 _IDLE_S = 4.0
 """An idle connection is closed before the destination does it (Node's default is 5 s): a POST must not run into that."""
@@ -120,7 +131,7 @@ class Client:
             self._threads = ThreadPoolExecutor(_LOOKUPS_MAX, thread_name_prefix="lookup")
             lookup = _system_lookup(self._threads)
         self._resolver = _JudgingResolver(lookup, self._gate)
-        connector = aiohttp.TCPConnector(
+        connector = _BoundedConnector(
             resolver=self._resolver,
             socket_factory=self._gate.open_socket,
             # Lookups of one name that are under way are shared, and an answer (already judged) serves this long.
@@ -177,6 +188,8 @@ class Client:
                 await _read_bounded(response)
         except TimeoutError:
             error = Fault.TIMEOUT
+        except _TooMuch:
+            error = Fault.PROTOCOL if status is None else None  # as with a body beyond the bound: the head had spoken
         except (aiohttp.ClientError, OSError) as exc:
             error = _fault(exc)
         return Answer(status, error, (time.perf_counter() - started) * 1000.0, retry_after)
@@ -233,6 +246,73 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> None:
             return
 
 
+class _TooMuch(aiohttp.ClientPayloadError):
+    """More came than an answer may be long."""
+
+
+class _BoundedHandler(ResponseHandler):
+    """
+    A connection that hangs up on who sends too much, or what was not asked for.
+
+    A body is bounded by who reads it. Nobody reads what is around it: interim answers without end once held up the whole loop for
+    seconds, and everybody else's deliveries with it, for the library parses all that a socket has at one go. And what comes after
+    the end of an answer would be taken for the answer to the next request.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._received = 0
+        self._messages = 0
+        self._has_answered = False
+
+    def set_response_params(self, **params: Any) -> None:  # passed through as it came
+        """A request begins: what comes now is in answer to it."""
+        self._received = self._messages = 0
+        self._has_answered = False
+        super().set_response_params(**params)
+
+    def feed_data(self, data: tuple[RawResponseMessage, aiohttp.StreamReader], size: int = 0) -> None:
+        """A head was parsed. A second answer to one request is none; it would wait here for the next one."""
+        if self._has_answered:
+            self._hang_up()
+            return
+        self._messages += 1
+        self._has_answered = data[0].code >= 200
+        super().feed_data(data, size)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse as much of it as an answer may be long."""
+        view = memoryview(data)
+        for start in range(0, max(len(data), 1), _PIECE_BYTES):  # none: what was parsed already goes on
+            piece = bytes(view[start : start + _PIECE_BYTES])
+            self._received += len(piece)
+            if self._received > _ANSWER_BYTES_MAX or self._messages > _MESSAGES_MAX:
+                self._hang_up()
+                return
+            super().data_received(piece)
+            if self.exception() is not None:
+                return
+
+    def _hang_up(self) -> None:
+        if self.exception() is None:
+            if self._payload is not None:
+                self._payload.set_exception(_TooMuch())
+            self.set_exception(_TooMuch())
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class _BoundedConnector(aiohttp.TCPConnector):
+    """
+    Makes connections that are bounded. The library has no public place for that; a test sends without end, and would be red
+    where this is no longer heeded.
+    """
+
+    def __init__(self, **options: Any) -> None:  # passed through as they came
+        super().__init__(**options)
+        self._factory = cast("partial[ResponseHandler]", partial(_BoundedHandler, self._loop))
+
+
 @cache
 def trusting(ca_file: Path) -> ssl.SSLContext:
     """
@@ -260,13 +340,13 @@ class _Gate:
             if ip is None or ip.is_unspecified:
                 self._ports_everywhere.add(port)
             else:
-                self._forbidden.add((unmapped(ip), port))
+                self._forbidden.add((reached(ip), port))
 
     def judge(self, ip: Address, port: int) -> None:
         """Raises `_Forbidden` if this address, or this port on it, is not to be called."""
         if not is_allowed(ip, self._allow_networks):
             raise _Forbidden("address is not allowed")
-        ip = unmapped(ip)
+        ip = reached(ip)
         if (ip, port) in self._forbidden or (port in self._ports_everywhere and _is_own(ip)):
             raise _Forbidden("address is our own listener")
 

@@ -68,16 +68,18 @@ def is_allowed(ip: Address, allow_networks: Iterable[Network] = ()) -> bool:
     """
     Whether an address may be called: it is public, or it lies in one of the operator's own `allow_networks`.
 
-    An IPv4 address inside an IPv6 one is judged as itself. An address with a zone names a link of this machine and is refused
-    always.
+    An IPv4 address inside an IPv6 one is judged as itself. Two kinds are refused always: an address with a zone names a link of
+    this machine, and the unspecified one is no destination (RFC 1122, 3.2.1.3): Linux takes it for this machine.
     """
-    if isinstance(ip, IPv6Address):
-        if ip.scope_id is not None:
-            return False
-        inner = _embedded(ip)
-        if inner is not None:
-            ip = inner
-    return any(ip in network for network in allow_networks) or _is_public(ip)
+    if isinstance(ip, IPv6Address) and ip.scope_id is not None:
+        return False
+    ip = reached(ip)
+    return not ip.is_unspecified and (any(ip in network for network in allow_networks) or _is_public(ip))
+
+
+def reached(ip: Address) -> Address:
+    """The address that is reached in the end, as a listener there knows it: `::ffff:127.0.0.1` is 127.0.0.1."""
+    return (_embedded(ip) or ip) if isinstance(ip, IPv6Address) else ip
 
 
 def _is_public(ip: Address) -> bool:
@@ -91,11 +93,6 @@ def _embedded(ip: IPv6Address) -> IPv4Address | None:
         if ip in network:
             return IPv4Address((int(ip) >> shift) & 0xFFFF_FFFF)
     return None
-
-
-def unmapped(ip: Address) -> Address:
-    """The address as its listener knows it: `::ffff:127.0.0.1` is 127.0.0.1."""
-    return (ip.ipv4_mapped or ip) if isinstance(ip, IPv6Address) else ip
 
 
 def literal(host: str) -> Address | None:

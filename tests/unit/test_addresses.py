@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from notifier.addresses import is_allowed, literal, unmapped
+from notifier.addresses import is_allowed, literal, reached
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,14 @@ REFUSED = {
     "OUT-04 a zone": ["fe80::1%eth0", "2606:4700::1111%eth0"],
     "documentation": ["192.0.2.1", "198.51.100.1", "203.0.113.1", "2001:db8::1", "3fff::1", "3fff:fff::1"],
     "6to4 relays": ["192.88.99.1"],
-    "IPv4-mapped": ["::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:0.0.0.0"],
+    "IPv4-mapped": [
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "::ffff:0.0.0.0",
+        "::ffff:169.254.169.254",
+        "::ffff:100.64.0.1",
+    ],
+    "subnets' broadcasts inside what is private": ["10.255.255.255", "192.168.1.255"],
     "IPv4-compatible, long deprecated": ["::127.0.0.1", "::8.8.8.8"],
     "IPv4-translated": ["::ffff:0:127.0.0.1"],
     "NAT64 to a private address": ["64:ff9b::10.0.0.1", "64:ff9b::a9fe:a9fe"],
@@ -179,6 +186,10 @@ def test_what_is_public_is_allowed_up_to_the_edges_of_what_is_not(address: str) 
         pytest.param("::1", "::1/128", True, id="IPv6 loopback"),
         pytest.param("fd00::1", "fc00::/7", True, id="unique local"),
         pytest.param("fe80::1%eth0", "fe80::/10", False, id="a zone, always"),
+        pytest.param("0.0.0.0", "0.0.0.0/0", False, id="unspecified, always"),  # noqa: S104 - nothing is bound to it
+        pytest.param("::", "::/0", False, id="unspecified, always, IPv6"),
+        pytest.param("::ffff:0.0.0.0", "0.0.0.0/0", False, id="unspecified, always, mapped"),
+        pytest.param("0.0.0.1", "0.0.0.0/8", True, id="this network's others are the operator's to allow"),
         pytest.param("8.8.8.8", "10.0.0.0/8", True, id="the public internet stays allowed"),
     ],
 )
@@ -201,6 +212,15 @@ def test_no_library_of_this_python_calls_private_what_is_allowed(address: IPv4Ad
         assert not address.is_multicast
 
 
-def test_a_listener_knows_a_mapped_address_as_ipv4() -> None:
-    assert unmapped(IPv6Address("::ffff:127.0.0.1")) == IPv4Address("127.0.0.1")
-    assert unmapped(IPv6Address("::1")) == IPv6Address("::1")
+@pytest.mark.parametrize(
+    ("address", "listener"),
+    [
+        pytest.param("127.0.0.1", "127.0.0.1", id="itself"),
+        pytest.param("::1", "::1", id="itself, IPv6"),
+        pytest.param("::ffff:127.0.0.1", "127.0.0.1", id="IPv4-mapped"),
+        pytest.param("64:ff9b::7f00:1", "127.0.0.1", id="behind NAT64"),
+        pytest.param("2002:7f00:1::1", "127.0.0.1", id="6to4"),
+    ],
+)
+def test_a_listener_is_known_by_the_address_that_is_reached(address: str, listener: str) -> None:
+    assert reached(ip_address(address)) == ip_address(listener)
