@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,20 @@ class Line:
                 stop.say("test")
 
 
+@asynccontextmanager
+async def serving(merchant: Merchant) -> AsyncIterator[tuple[Merchant, int]]:
+    """The merchant listens, on the port that is yielded with it."""
+    application = web.Application()
+    application.router.add_post("/hooks", merchant.take)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield merchant, runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
 @pytest.fixture
 async def line(
     bootstrap_servers: str, redis_url: str, topic_prefix: str, key_prefix: str, tmp_path: Path
@@ -158,14 +172,8 @@ async def line(
     key = rsa.generate_private_key(65537, 2048)
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     (tmp_path / "alipayhk.pem").write_bytes(public)
-    merchant = Merchant()
-    application = web.Application()
-    application.router.add_post("/hooks", merchant.take)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
+    stack = AsyncExitStack()
+    merchant, port = await stack.enter_async_context(serving(Merchant()))
     (tmp_path / "notifier.toml").write_text(
         f"""
 [kafka]
@@ -202,8 +210,8 @@ allow_http = true
     settings = load(tmp_path / "notifier.toml", {})
     written = io.BytesIO()
     logs.configure(service="ingress", instance="test", level="debug", out=written)
-    yield Line(settings, key, merchant, written)
-    await runner.cleanup()
+    async with stack:
+        yield Line(settings, key, merchant, written)
 
 
 async def test_fifty_at_once_are_fifty_answers_and_one_effect(line: Line) -> None:
@@ -253,6 +261,29 @@ async def test_a_retry_survives_a_restart_of_fanout(line: Line) -> None:
 
     assert len({one["id"] for one in line.merchant.told}) == 1
     assert len({headers["webhook-id"] for headers in line.merchant.headers}) == 1
+
+
+async def test_out_36_what_waits_for_an_endpoint_goes_to_the_url_that_it_has_now(line: Line) -> None:
+    """What waits knows its endpoint by name: after a restart with another URL nothing goes to the old one, not even a retry."""
+    old = line.merchant
+    old.statuses = [500] * 1_000
+    async with line.ingress(), line.job("orders"):
+        async with line.job("fanout"):
+            await line.post(line.body("T1"))
+            await line.until_logged(lambda lines: any(one["event"] == "delivery.attempted" for one in lines))
+        told_before = len(old.told)
+
+        async with serving(Merchant()) as (new, port):
+            [endpoint] = line.settings.endpoints
+            moved = replace(endpoint, url=f"http://127.0.0.1:{port}/hooks")
+            line.settings = replace(line.settings, endpoints=(moved,))
+            async with line.job("fanout"):
+                await line.post(line.body("T1", "TRADE_FINISHED"))
+                await new.until(lambda: len(new.told) == 2)
+
+    assert [(one["type"], one["version"]) for one in new.told] == [("order.paid", 1), ("order.finalized", 2)]
+    assert new.told[0]["id"] == old.told[0]["id"]
+    assert len(old.told) == told_before
 
 
 async def test_what_arrives_while_nobody_works_is_worked_off_later(line: Line) -> None:

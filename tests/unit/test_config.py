@@ -541,6 +541,18 @@ def test_a_key_that_will_not_do_keeps_the_process_from_starting(
         "https://[ff02::1]/",
         "https://[fec0::1]/",
         "https://169.254.169.254/",
+        "https://0/",
+        "https://①②⑦.1/",
+        "https://[::]/",
+        "https://255.255.255.255/",
+        "https://203.0.113.1/",
+        "https://[2001:db8::1]/",
+        "https://[::127.0.0.1]/",
+        "https://[::ffff:0:127.0.0.1]/",
+        "https://[64:ff9b:1::1]/",
+        "https://[2002:7f00:1::]/",
+        "https://[2001:0:4136:e378:8000:63bf:3fff:fdd2]/",
+        "https://[100::1]/",
     ],
 )
 def test_a_url_that_the_policy_forbids_is_a_fault(folder: Folder, url: str) -> None:
