@@ -108,7 +108,7 @@ class Reader:
     @asynccontextmanager
     async def _borrowed(self) -> AsyncIterator[AIOKafkaConsumer]:
         try:
-            consumer = self._idle.pop() if self._idle else await self._started()
+            consumer = self._idle.pop() if self._idle else await unattached(self._access)
             try:
                 yield consumer
             except GeneratorExit:
@@ -126,24 +126,31 @@ class Reader:
         consumer.pause(*consumer.assignment())
         self._idle.append(consumer)
 
-    async def _started(self) -> AIOKafkaConsumer:
-        consumer = AIOKafkaConsumer(
-            **self._access.options,
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            check_crcs=True,
-            fetch_max_wait_ms=50,
-            fetch_max_bytes=FETCH_BYTES_MAX,
-            max_partition_fetch_bytes=FETCH_BYTES_MAX,
-            isolation_level="read_uncommitted",
-        )
-        try:
-            await consumer.start()
-        except BaseException:
-            await ended(consumer.stop())
-            raise
-        return consumer
+
+async def unattached(access: Access) -> AIOKafkaConsumer:
+    """
+    A consumer in no group, connected: it reads what it is told to and commits nothing.
+
+    Raises:
+        KafkaError: no broker answers.
+    """
+    consumer = AIOKafkaConsumer(
+        **access.options,
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        check_crcs=True,
+        fetch_max_wait_ms=50,
+        fetch_max_bytes=FETCH_BYTES_MAX,
+        max_partition_fetch_bytes=FETCH_BYTES_MAX,
+        isolation_level="read_uncommitted",
+    )
+    try:
+        await consumer.start()
+    except BaseException:
+        await ended(consumer.stop())
+        raise
+    return consumer
 
 
 def stored(message: object) -> Stored:
