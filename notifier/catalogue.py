@@ -102,8 +102,8 @@ _ORDERS = (
         "warning",
         "channel order evidence_id reason partition offset trace_id",
         "Genuine evidence that could not be applied was set aside in the quarantine topic, with its reason.",
-        "Read the record in the quarantine topic. `payee_mismatch`, `amount_mismatch`, `unregistered`: ask the merchant;"
-        " the other reasons: AlipayHK sent something this version does not know.",
+        "`notifier quarantine show PARTITION-OFFSET` says what it is and what to do. `payee_mismatch`, `amount_mismatch`,"
+        " `unregistered`: ask the merchant; the other reasons: AlipayHK sent something this version does not know.",
     ),
     _entry(
         "evidence.failed",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from notifier.money import decimals, is_currency
 
 _SHOWN_CHARS_MAX = 64
@@ -23,3 +25,13 @@ def money(amount: int | None, currency: str | None) -> str:
     whole, fraction = divmod(abs(amount), 10**places)
     digits = f"{whole:,}" + (f".{fraction:0{places}}" if places else "")
     return f"{'-' if amount < 0 else ''}{_SYMBOLS.get(currency, f'{currency} ')}{digits}"
+
+
+def clock_time(said: str | None) -> str:
+    """An RFC 3339 time as a clock on the wall here shows it."""
+    return clock_time_of(datetime.fromisoformat(said)) if said is not None else "-"
+
+
+def clock_time_of(at: datetime | None) -> str:
+    """A time as a clock on the wall here shows it."""
+    return f"{at.astimezone():%Y-%m-%d %H:%M}" if at is not None else "-"

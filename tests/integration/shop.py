@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +13,22 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from consumers.app import Job, partition_loop
 from notifier import evidence, logs
 from notifier.app import Stop
-from notifier.config import Settings
+from notifier.config import Settings, load
 from notifier.evidence import Evidence
 from notifier.kafka.access import Access
 from notifier.kafka.producer import Producer
+from notifier.local import Services
 from notifier.outage import Outages
 from notifier.record import Record
 from notifier.topics import Topics, partition_of
 from tests.owners import notification
+from tests.topics import create_topics
 
 PARTITIONS = 3
 WITHIN_S = 30.0
@@ -135,6 +140,28 @@ class Shop:
         wanted = {evidence.from_record(record).evidence_id for record in records}
         self.work("orders", lambda lines: {one.get("evidence_id") for one in lines} >= wanted)
         return places
+
+
+def open_shop(services: Services, folder: Path, topic_prefix: str, key_prefix: str) -> Shop:
+    """A shop in a folder, with its topics and keys under names of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    public = rsa.generate_private_key(65537, 2048).public_key()
+    (folder / "alipayhk.pem").write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    addresses = services.addresses
+    (folder / "notifier.toml").write_text(
+        SETTINGS.format(
+            bootstrap_servers=addresses.bootstrap_servers,
+            topic_prefix=topic_prefix,
+            redis_url=addresses.redis_url,
+            key_prefix=key_prefix,
+            port=port,
+            secret=SECRET,
+        )
+    )
+    asyncio.run(create_topics(addresses.bootstrap_servers, topic_prefix, partitions=PARTITIONS))
+    return Shop(load(folder / "notifier.toml", {}), folder, port)
 
 
 async def _merchant(port: int, status: int) -> web.AppRunner:

@@ -56,7 +56,19 @@ def test_every_command_can_be_understood_by_a_newcomer(
         assert f"Example: notifier {entry.name}" in said
 
 
-@pytest.mark.parametrize("words", [("simulate", "pay"), ("simulate", "forge")], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("simulate", "pay"),
+        ("simulate", "forge"),
+        ("orders", "show"),
+        ("orders", "list"),
+        ("quarantine", "list"),
+        ("quarantine", "show"),
+        ("quarantine", "release"),
+    ],
+    ids=" ".join,
+)
 def test_a_command_inside_of_another_has_its_example(
     words: tuple[str, ...], notifier: Notifier, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,304 @@
+"""`notifier quarantine`: genuine evidence that was set aside, and an operator's word about it."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import re
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from notifier import evidence
+from notifier.cli import told
+from notifier.cli.aside import Aside, Orders, asides
+from notifier.cli.looking import Look, looking
+from notifier.cli.options import AsJson, CommandFailed, ConfigFile, print_json, reaching_kafka, read_settings
+from notifier.cli.reasons import REASONS, Words
+from notifier.cli.tables import add, money_cell, table, text
+from notifier.cli.words import clock_time, plain
+from notifier.clock import SystemClock
+from notifier.config import Settings
+from notifier.errors import Reason
+from notifier.kafka.access import Access
+from notifier.kafka.producer import Producer
+from notifier.record import Record
+from notifier.release import RELEASABLE, TEXT_CHARS_MAX, Held, Word, to_evidence
+
+LIMIT = 100
+APPEND_TIMEOUT_S = 10.0
+
+_ID = re.compile(r"([0-9]{1,9})-([0-9]{1,18})")
+
+app = typer.Typer(
+    help="Genuine evidence that was set aside: what it is, why, and what to do; and releasing a held payment.",
+    no_args_is_help=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a piece of evidence lies in the inbox."""
+
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return told.place(self.partition, self.offset)
+
+
+def _place(given: str) -> Place:
+    match = _ID.fullmatch(given)
+    if match is None:
+        raise typer.BadParameter("it is PARTITION-OFFSET, such as 3-17; `notifier quarantine list` shows them.")
+    return Place(int(match[1]), int(match[2]))
+
+
+def _line(given: str) -> str:
+    said = given.strip()
+    if not said or len(said) > TEXT_CHARS_MAX or not said.isprintable():
+        raise typer.BadParameter(f"it is 1 to {TEXT_CHARS_MAX} printable characters on one line.")
+    return said
+
+
+Id = Annotated[
+    Place,
+    typer.Argument(metavar="ID", parser=_place, help="PARTITION-OFFSET in the inbox, as `list` shows it: 3-17."),
+]
+
+
+@app.command("list", epilog="Example: `notifier quarantine list --channel shop-hkd`")
+def list_(
+    context: typer.Context,
+    *,
+    channel: Annotated[str | None, typer.Option(metavar="CHANNEL", help="Only this channel's.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help="At most so many: the latest.")] = LIMIT,
+    as_json: AsJson = False,
+    config_file: ConfigFile = None,
+) -> None:
+    """
+    List what was set aside within the last 90 days, the latest at the top.
+
+    `held` marks a payment that does not count now; without the mark it counts since (it was released, or the order was
+    announced), or there never was one to count.
+    """
+    settings = read_settings(context, config_file)
+    with reaching_kafka(settings):
+        rows, count = asyncio.run(_list(settings, channel, limit))
+    if count > len(rows):
+        typer.echo(f"{count} in quarantine; these {len(rows)} are the latest. `--limit` shows more.", err=True)
+    if as_json:
+        print_json(rows)
+    elif rows:
+        _print_list(rows)
+    else:
+        typer.echo("Nothing is in quarantine.", err=True)
+
+
+@app.command(epilog="Example: `notifier quarantine show 3-17`")
+def show(
+    context: typer.Context,
+    *,
+    place: Id,
+    as_json: AsJson = False,
+    config_file: ConfigFile = None,
+) -> None:
+    """
+    Show one piece of evidence that was set aside: why, what to do, and what it says.
+
+    Fields that are or may be about the buyer, and the signature, are hidden (in JSON they are null): whoever needs them reads
+    the quarantine topic itself.
+    """
+    settings = read_settings(context, config_file)
+    with reaching_kafka(settings):
+        aside, is_held = asyncio.run(_show(settings, place))
+    if as_json:
+        words = _words(aside.reason)
+        more = {"meaning": words.meaning, "action": words.action, "is_held": is_held, "fields": aside.fields()}
+        print_json(aside.row | more)
+    else:
+        _print_one(aside, is_held=is_held)
+
+
+@app.command(epilog='Example: `notifier quarantine release 3-17 --reason "the shop confirms the amount"`')
+def release(
+    context: typer.Context,
+    *,
+    place: Id,
+    reason: Annotated[
+        str,
+        typer.Option(
+            parser=_line,
+            metavar="TEXT",
+            help="Why it counts. It goes into the order's event, which every subscriber reads: nothing about the buyer.",
+        ),
+    ],
+    by: Annotated[
+        str | None, typer.Option(parser=_line, metavar="WHO", help="Who says so. Default: who is logged in here.")
+    ] = None,
+    as_json: AsJson = False,
+    config_file: ConfigFile = None,
+) -> None:
+    """
+    Let a held payment count, by your word.
+
+    Your word is written into the inbox, with who and why, and stays there as evidence like any other; the orders job applies it
+    once, however often it is said. Only a payment that is held as `amount_mismatch` or `unregistered` can be released.
+    """
+    settings = read_settings(context, config_file)
+    with reaching_kafka(settings):
+        said = asyncio.run(_release(settings, place, reason, by or _who()))
+    if as_json:
+        print_json(said)
+    else:
+        typer.echo(
+            f"released {said['id']}: {money_cell(said['amount'], str(said['currency']))} of {plain(str(said['channel']))}/"
+            f"{plain(str(said['order']))} will count. The word is in the inbox at "
+            f"{said['inbox_partition']}-{said['inbox_offset']}; the orders job applies it: "
+            f"`notifier orders show {plain(str(said['channel']))} {plain(str(said['order']))}`"
+        )
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without a name for its user
+        raise CommandFailed("nobody is logged in here by name; say who you are with --by.") from None
+
+
+async def _list(settings: Settings, channel: str | None, limit: int) -> tuple[list[dict[str, object]], int]:
+    """The rows, and how many there would be without the limit."""
+    latest: dict[int, dict[int, tuple[int, Aside]]] = {}
+    places: set[tuple[int, int]] = set()
+    prefix = f"{channel}/".encode() if channel is not None else b""
+    async with looking(settings) as look:
+        async with aclosing(asides(look)) as found:
+            async for aside in found:
+                if not aside.record.key.startswith(prefix) or (aside.partition, aside.offset) in places:
+                    continue
+                places.add((aside.partition, aside.offset))
+                own = latest.setdefault(aside.partition, {})
+                own[aside.offset] = aside.set_aside_at_ms, aside
+                if len(own) > limit:
+                    del own[next(iter(own))]
+        chosen = sorted((one for own in latest.values() for one in own.values()), key=lambda one: one[0], reverse=True)
+        rows = [aside.row for _, aside in chosen[:limit]]
+        async with Orders.at_hand(look, settings) as orders:
+            for row in rows:
+                row["is_held"] = await orders.is_held(row)
+            _tell_if_away(orders)
+    return rows, len(places)
+
+
+async def _show(settings: Settings, place: Place) -> tuple[Aside, bool | None]:
+    async with looking(settings) as look:
+        aside = await _find(look, place)
+        async with Orders.at_hand(look, settings) as orders:
+            is_held = await orders.is_held(aside.row)
+            _tell_if_away(orders)
+    return aside, is_held
+
+
+async def _find(look: Look, place: Place) -> Aside:
+    if place.partition < look.partitions:
+        async with aclosing(asides(look, place.partition)) as found:
+            async for aside in found:
+                if (aside.partition, aside.offset) == (place.partition, place.offset):
+                    return aside
+    raise CommandFailed(
+        f"nothing that was set aside lies at {place}, or it is older than the 90 days that quarantine keeps; "
+        "`notifier quarantine list` shows what there is."
+    )
+
+
+async def _release(settings: Settings, place: Place, reason: str, by: str) -> dict[str, object]:
+    async with looking(settings) as look:
+        aside = await _find(look, place)
+        row = aside.row
+        if aside.reason not in RELEASABLE:
+            words = _words(aside.reason)
+            raise CommandFailed(
+                f"{place} can't be released: it was set aside as {plain(aside.reason)}. {words.meaning} {words.action}"
+            )
+        async with Orders.at_hand(look, settings) as orders:
+            if await orders.is_held(row) is False:
+                raise CommandFailed(
+                    f"{place} is held no more: its payment counts. See `notifier orders show {plain(text(row['channel']))} "
+                    f"{plain(text(row['order']))}`."
+                )
+            _tell_if_away(orders)
+        word = Word(Held(place.partition, place.offset, str(row["trade_no"])), reason, by)
+        said = to_evidence(word, evidence.from_record(aside.record), SystemClock().now())
+        offset = await _append(settings, look.topics.inbox, place.partition, evidence.to_record(said))
+    kept = ("id", "channel", "order", "trade_no", "amount", "currency")
+    return {name: row[name] for name in kept} | {
+        "reason": reason,
+        "by": by,
+        "inbox_partition": place.partition,
+        "inbox_offset": offset,
+    }
+
+
+async def _append(settings: Settings, topic: str, partition: int, record: Record) -> int:
+    """Into the partition of the evidence that it is about: its key, and so its partition, is the same."""
+    access = Access.to(settings.kafka, "notifier-release")
+    async with Producer(access, service="release", timeout_s=APPEND_TIMEOUT_S) as producer:
+        (offset,) = await producer.append(topic, partition, [record])
+    return offset
+
+
+def _tell_if_away(orders: Orders) -> None:
+    if orders.is_away:
+        typer.echo("Redis does not answer: whether a payment is still held is not known here.", err=True)
+
+
+def _words(reason: str) -> Words:
+    if reason in set(Reason):
+        return REASONS[Reason(reason)]
+    return Words("A later version set it aside, for a reason that this one does not know.", "Ask that version.")
+
+
+def _print_list(rows: list[dict[str, object]]) -> None:
+    shown = table("id", "received", "order", "reason", "told", "amount", "")
+    for row in rows:
+        add(
+            shown,
+            str(row["id"]),
+            clock_time(text(row["received_at"])),
+            f"{plain(text(row['channel']))}/{plain(text(row['order']))}",
+            plain(text(row["reason"])),
+            text(row["told"]) or "",
+            money_cell(row["amount"], str(row["currency"])),
+            Text("held" if row["is_held"] else "", style="yellow"),
+        )
+    Console().print(shown)
+
+
+def _print_one(aside: Aside, *, is_held: bool | None) -> None:
+    row, words, console = aside.row, _words(aside.reason), Console()
+    head = Text(f"{row['id']}  {plain(text(row['channel']))}/{plain(text(row['order']))}  ", style="bold")
+    console.print(head.append(plain(aside.reason), style="yellow"))
+    console.print(Text(words.meaning))
+    if is_held is False:
+        console.print(Text("Since then it was released, or the order announced: the payment counts.", style="green"))
+    else:
+        console.print(Text(f"What to do: {words.action}"))
+        if aside.reason in RELEASABLE:
+            console.print(Text(f'  notifier quarantine release {row["id"]} --reason "…"'))
+    shown = table("", "")
+    shown.show_header = False
+    for name in ("received_at", "kind", "evidence_id", "verdict", "told", "trade_no"):
+        add(shown, name, Text(plain(text(row[name])) if name != "evidence_id" else str(row[name])))
+    add(shown, "amount", money_cell(row["amount"], str(row["currency"])) or "-")
+    console.print(shown)
+    fields = aside.fields()
+    if not fields:
+        return
+    shown = table("field", "as AlipayHK sent it")
+    for name, value in fields.items():
+        add(shown, plain(name), Text(plain(value)) if value is not None else Text("hidden", style="dim"))
+    console.print(shown)

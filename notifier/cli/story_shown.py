@@ -1,0 +1,178 @@
+"""The story of one order, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from notifier.cli.story import ASIDE, MADE, REPEATED, UNREAD, Story
+from notifier.cli.tables import add, money_cell, rows, status, table, text
+from notifier.cli.words import clock_time, clock_time_of, plain
+from notifier.config import Settings
+from notifier.delivery_report import Delivery, State
+
+
+def print_story(story: Story, settings: Settings) -> None:
+    console = Console()
+    latest = story.events[-1].order
+    console.print(_headline(latest))
+    for line in _remarks(latest):
+        console.print(line)
+    console.print(_events_table(story))
+    if story.events[0].event.version > 1:
+        console.print(Text(f"Versions below {story.events[0].event.version} have been compacted away.", style="dim"))
+    console.print(_evidence_table(story))
+    if any(True for _ in story.deliveries):
+        console.print(_deliveries_table(story))
+    for line in _untold(story, settings):
+        console.print(line)
+
+
+def _headline(order: dict[str, object]) -> Text:
+    currency = str(order.get("currency"))
+    text = Text(f"{plain(str(order.get('channel')))}/{plain(str(order.get('order')))}  ", style="bold")
+    text.append(status(str(order.get("status"))))
+    text.append(
+        f"  {money_cell(order.get('amount'), currency) or '-'}  version {order.get('version')}", style="not bold"
+    )
+    if order.get("is_final"):
+        text.append(", final", style="not bold")
+    return text
+
+
+def _remarks(order: dict[str, object]) -> Iterator[Text]:
+    """Was it paid: what counts, what does not and why, what went back, what contradicts itself."""
+    currency = str(order.get("currency"))
+    payments, refunds, flags = (rows(order.get(name)) for name in ("payments", "refunds", "flags"))
+    for payment in payments:
+        amount = money_cell(payment.get("amount"), str(payment.get("currency")))
+        line = f"  {amount} at {clock_time(text(payment.get('at')))}, trade {plain(str(payment.get('trade_no')))}"
+        held = payment.get("held")
+        yield Text(
+            f"{line}: counts" if held is None else f"{line}: held, {held}", style="" if held is None else "yellow"
+        )
+    if not payments:
+        yield Text("  no payment was told")
+    for refund in refunds:
+        yield Text(
+            f"  refund {plain(str(refund.get('refund')))} of {money_cell(refund.get('amount'), currency)}: {refund.get('status')}"
+        )
+    if flags or order.get("flags"):
+        names = order.get("flags")
+        yield Text(f"  flags: {' '.join(map(str, names)) if isinstance(names, list) else '-'}", style="yellow")
+
+
+def _events_table(story: Story) -> Table:
+    shown = table("", "event", "received", "cause", "status", "paid", "refunded", title="Events")
+    for one in story.events:
+        event, currency = one.event, str(one.order.get("currency"))
+        added = f" +{' +'.join(map(plain, event.flags_added))}" if event.flags_added else ""
+        add(
+            shown,
+            f"v{event.version}",
+            Text(plain(event.type)).append(added, style="yellow").append(" late" if event.late else "", style="yellow"),
+            clock_time(one.at),
+            event.cause if event.reason is None else f"{event.cause}: {plain(event.reason)}",
+            status(str(one.order.get("status"))),
+            *(money_cell(one.order.get(name), currency) for name in ("paid", "refunded")),
+        )
+    return shown
+
+
+_EFFECTS = {MADE: "", ASIDE: "set aside", REPEATED: "nothing new", UNREAD: "not read by the orders job yet"}
+
+
+def _evidence_table(story: Story) -> Table:
+    shown = table("", "received", "kind", "told", "amount", "trade", "made", title="Evidence")
+    for row in story.evidence:
+        effect = str(row["effect"])
+        made = f"v{row['version']}" if effect == MADE else _EFFECTS[effect]
+        if row["reason"] is not None:
+            made += f"{', ' if effect == MADE else ': '}{row['reason']}"
+        told = text(row["told"]) or ("" if row["is_kept"] else "gone from the inbox")
+        add(
+            shown,
+            str(row["id"]),
+            clock_time(text(row["received_at"])),
+            text(row["kind"]) or "",
+            told if row["by"] is None else f"{told} by {plain(str(row['by']))}",
+            money_cell(row["amount"], str(row["currency"])),
+            plain(text(row["trade_no"])) if row["trade_no"] else "",
+            made,
+        )
+    return shown
+
+
+_STATE_STYLES = {
+    State.ACCEPTED: "green",
+    State.WAITING: "yellow",
+    State.SUSPENDED: "yellow",
+    State.DEAD: "red",
+    State.SKIPPED: "dim",
+}
+
+
+def _deliveries_table(story: Story) -> Table:
+    shown = table("endpoint", "", "state", "attempts", "last answer", "why", title="Deliveries")
+    for one in story.deliveries:
+        add(
+            shown,
+            plain(one.endpoint),
+            f"v{one.version}",
+            Text(one.state.value, style=_STATE_STYLES[one.state]),
+            "" if one.attempt is None else str(one.attempt),
+            _answer(one),
+            why(one),
+        )
+    return shown
+
+
+def _answer(one: Delivery) -> str:
+    said = str(one.status_code) if one.status_code is not None else one.error or ""
+    return f"{said} at {clock_time_of(one.told_at)}" if said and one.told_at else said
+
+
+def why(one: Delivery) -> str:
+    """Why a delivery stands as it does, for people."""
+    match one.state:
+        case State.WAITING | State.SUSPENDED if one.behind is not None:
+            return f"behind v{one.behind}, which comes first"
+        case State.SUSPENDED:
+            return f"its endpoint is suspended; waits since {clock_time_of(one.since)}"
+        case State.WAITING:
+            return f"waits since {clock_time_of(one.since)}, next at {clock_time_of(one.next_attempt_at)}"
+        case State.DEAD:
+            return "given up: a dead letter"
+        case State.SKIPPED:
+            return "compacted away before it could be told; a later version tells all"
+        case State.ACCEPTED:
+            return "made once more" if one.is_redriven else ""
+
+
+def _untold(story: Story, settings: Settings) -> Iterator[Text]:
+    """What the topic says nothing about: endpoints that want this order's events, and of which none is recorded."""
+    wanting = [
+        one for one in settings.endpoints if one.wants(story.channel, "order.paid") or story.channel in one.channels
+    ]
+    if not wanting:
+        yield Text(f"No endpoint of the settings wants events of {story.channel}.", style="yellow")
+    seen = {(one.endpoint, one.version) for one in story.deliveries}
+    for endpoint in wanting:
+        settled = story.deliveries.settled(endpoint.name, story.channel, story.order)
+        missing = [
+            one.event.version
+            for one in story.events
+            if one.event.version > settled
+            and endpoint.wants(story.channel, one.event.type, one.event.flags_added)
+            and (endpoint.name, one.event.version) not in seen
+        ]
+        if missing:
+            versions = ", ".join(f"v{version}" for version in missing)
+            yield Text(
+                f"{endpoint.name}: nothing is recorded of {versions}. Fan-out has not come to it (does it run?), the "
+                "endpoint began later, or it is more than 30 days ago.",
+                style="yellow",
+            )
