@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def root() -> TyperGroup:
     """The command `notifier` with all that it has."""
-    app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode="markdown")
+    app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
     app.callback()(_root)
     group = _as_group(get_command(app))
     for entry in COMMANDS:

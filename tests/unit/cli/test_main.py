@@ -76,6 +76,25 @@ def test_a_command_inside_of_another_has_its_example(
     assert f"Example: notifier {' '.join(words)}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("notifier or", {"orders"}),
+        ("notifier quarantine ", {"list", "show", "release"}),
+        ("notifier orders list --fl", {"--flagged"}),
+    ],
+)
+def test_a_shell_completes_commands_that_are_not_imported_yet(typed: str, offered: set[str]) -> None:
+    """What `notifier --install-completion` puts into a shell asks so."""
+    asked = {"_NOTIFIER_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "notifier"], env=asked, capture_output=True, text=True, check=True, timeout=30
+    )
+
+    assert set(done.stdout.split()) == offered
+
+
 def test_a_summary_says_what_the_command_says() -> None:
     """The list's line ends as a sentence, and fits into one or two lines of a terminal."""
     assert [entry.name for entry in COMMANDS if not entry.summary.endswith(".") or len(entry.summary) > 80] == []
