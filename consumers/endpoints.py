@@ -74,9 +74,10 @@ class Endpoints:
         Args:
             is_behind: what lies from there on is read for them beside the others.
         """
-        async with asyncio.TaskGroup() as tasks:
-            for name, start in starts:
-                if name not in self._states:
+        unknown = [(name, start) for name, start in starts if name not in self._states]
+        if unknown:
+            async with asyncio.TaskGroup() as tasks:
+                for name, start in unknown:
                     tasks.create_task(self._meet(name, start, start if is_behind else None))
 
     async def _meet(self, name: str, start: int, behind: int | None) -> None:

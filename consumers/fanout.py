@@ -9,6 +9,7 @@ endpoint holds nothing else up; it comes back by the due index.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -154,6 +155,8 @@ class FanoutPartition:
         self._commands_upto = 0
         self._in_memory = 0
         self._has_room = asyncio.Event()
+        self._changes: deque[tuple[str, State, Why]] = deque()
+        self._has_changes = asyncio.Event()
         self._given_up_at: dict[str, float] = {}
         """By endpoint: when it was last looked through for what is over, in the loop's time."""
         self._renewed: dict[str, int] = {}
@@ -198,7 +201,13 @@ class FanoutPartition:
         async with self._tasks as tasks:
             tasks.create_task(self._recorder.run())
             await self._meet_those_behind()
-            for helper in (self._serve_due(), self._serving.park(), self._reading_back.run(), self._look()):
+            for helper in (
+                self._serve_due(),
+                self._serving.park(),
+                self._reading_back.run(),
+                self._write_changes(),
+                self._look(),
+            ):
                 tasks.create_task(helper)
             for callee in self._job.callees.by_name.values():
                 callee.subscribe(self)
@@ -271,8 +280,9 @@ class FanoutPartition:
             await ride_out(partial(self._endpoints.learn, self._job.callees.by_name))
             await self._write_position()
             await ride_out(partial(self._view.rest, self._means.clock.now_ms() - self._job.quiet_s * 1000))
-            for key in await ride_out(self._old):
-                await self._recorder.record(key, lambda known: known)
+            async with asyncio.TaskGroup() as renewing:
+                for key in await ride_out(self._old):
+                    renewing.create_task(self._recorder.record(key, lambda known: known))
             self._count_done()
 
     async def _due_groups(self) -> Sequence[DueGroup]:
@@ -294,10 +304,12 @@ class FanoutPartition:
         await self._recorder.record(position.KEY, step)
 
     async def _old(self) -> list[bytes]:
-        """Which endpoints, and some of the lanes that wait, were last written a day ago or longer."""
+        """Which endpoints, and some of the lanes that wait, were last written a day ago. Of who left the settings it expires."""
         means, topic = self._means, self._means.topics.deliveries
         keys = [name.encode() for name in self._job.callees.by_name]
         for name, _ in self._due:
+            if name not in self._job.callees.by_name:
+                continue
             after_ms = self._renewed.get(name, 0)
             found = await means.store.due(
                 topic, self._partition, name, until_ms=None, limit=RENEWED_AT_ONCE_MAX, from_ms=after_ms
@@ -439,10 +451,18 @@ class FanoutPartition:
             partition._change(name, State.SUSPENDED, Why.GONE)
 
     def _change(self, name: str, state: State, why: Why) -> None:
-        known = self._endpoints.get(name)
-        if known is not None and not self._serving.is_finishing:
-            start = self._watermark.next_offset
-            self._tasks.create_task(self._endpoints.change(name, state, why, start=start))
+        self._changes.append((name, state, why))
+        self._has_changes.set()
+
+    async def _write_changes(self) -> None:
+        """Write down what endpoints came to by themselves; whoever noticed it may be serving another partition."""
+        while True:
+            await self._has_changes.wait()
+            self._has_changes.clear()
+            while self._changes:
+                name, state, why = self._changes.popleft()
+                if self._endpoints.get(name) is not None:
+                    await self._endpoints.change(name, state, why, start=self._watermark.next_offset)
 
     # What waits
 
@@ -490,13 +510,13 @@ class FanoutPartition:
             ready = [key for key, at_ms in idle if at_ms <= now_ms][:room]
             later = [at_ms for key, at_ms in idle if key not in ready]
             snapshot = await self._view.read(ready)
-            told = [from_record(snapshot.known[key]) for key in ready if key in snapshot.known]
-            bodies = await serving.bodies(told)
+            found = {key: from_record(record) for key, record in snapshot.known.items()}
+            bodies = await serving.bodies(list(found.values()))
         except BaseException:
             self._due.remember(name, now_ms)  # not looked into: it is asked again
             raise
         if later:
             self._due.remember(name, min(later))
-        for key, delivery, telling in zip(snapshot.known, told, bodies, strict=True):
+        for (key, delivery), telling in zip(found.items(), bodies, strict=True):
             if delivery.lane.turns and not serving.is_busy(key) and not serving.is_finishing:
                 serving.take_up(delivery, key, callee, telling)
