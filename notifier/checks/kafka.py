@@ -33,10 +33,10 @@ def judge_cluster(cluster: Cluster, servers: str, replication_factor: int) -> Fi
     brokers = "1 broker" if cluster.brokers == 1 else f"{cluster.brokers} brokers"
     told = f"Kafka {release_of(cluster)} at {servers}, {brokers}"
     if cluster.brokers < replication_factor:
-        return fault(
+        return warning(
             "kafka.brokers",
-            f"{told}: too few for kafka.replication_factor = {replication_factor}",
-            "Start the others, or set kafka.replication_factor to what there is.",
+            f"{told}: fewer than kafka.replication_factor = {replication_factor}, so one is away, or no topic can be made",
+            "Start the others. Only if there are to be no more: set kafka.replication_factor to what there is.",
         )
     return ok("kafka.brokers", told)
 
@@ -113,7 +113,14 @@ def _judge_topic(one: Compared, servers: str) -> Iterator[Finding]:
             f"{one.found.leaderless} of {one.found.partitions} partitions have no leader: nothing is read or written there",
             "Bring the brokers back that hold them.",
         )
-    if one.found.lagging:
+    if one.found.short:
+        yield fault(
+            name,
+            f"{one.found.short} of {one.found.partitions} partitions have fewer copies in sync than min.insync.replicas: "
+            "nothing is acknowledged there, so notifications are answered 503",
+            "Bring the brokers back that hold the others.",
+        )
+    elif one.found.lagging:
         yield warning(
             name,
             f"{one.found.lagging} of {one.found.partitions} partitions have copies that are behind",
@@ -126,7 +133,7 @@ def _judge_topic(one: Compared, servers: str) -> Iterator[Finding]:
             "`notifier topics` shows the command that mends it." if is_altered(each) else remedy(one, each, servers)
         )
         yield judged(f"{name}.{each.setting}", f"is {has}, needed is {needs}: {cost(each)}", mended)
-    if not (one.found.leaderless or one.found.lagging or one.differences):
+    if not (one.found.leaderless or one.found.short or one.found.lagging or one.differences):
         copies = "1 copy" if one.found.replication_factor == 1 else f"{one.found.replication_factor} copies"
         yield ok(name, f"{one.found.partitions} partitions, {copies}, as needed")
 

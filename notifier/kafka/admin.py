@@ -59,6 +59,8 @@ class Found:
     """Partitions where nothing can be read or written now."""
     lagging: int = 0
     """Partitions with a copy that has not all of it yet."""
+    short: int = 0
+    """Partitions of which fewer copies are in sync than `min.insync.replicas`: nothing is acknowledged there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,12 +307,14 @@ def _found(topic: Any, settings: Mapping[str, str]) -> Found | None:  # as aioka
     if topic is None:
         return None
     partitions = topic["partitions"]
+    in_sync_min = int(settings.get("min.insync.replicas", "1"))
     return Found(
         len(partitions),
         min(len(one["replicas"]) for one in partitions),
         settings,
         leaderless=sum(one["leader"] < 0 for one in partitions),
         lagging=sum(len(one["isr"]) < len(one["replicas"]) for one in partitions),
+        short=sum(len(one["isr"]) < in_sync_min for one in partitions),
     )
 
 

@@ -82,8 +82,9 @@ def test_a_release_is_told_by_what_it_understands(
     assert release_of(Cluster(1, {0: produce, 1: fetch})) == release
 
 
-def test_fewer_brokers_than_copies_is_a_fault() -> None:
-    assert judge_cluster(Cluster(2, {}), "k:9092", 3).state == "fault"
+def test_fewer_brokers_than_copies_is_a_warning() -> None:
+    """While one of three is away, notifications are taken: what the topics can do is said with the topics."""
+    assert judge_cluster(Cluster(2, {}), "k:9092", 3).state == "warning"
     assert judge_cluster(Cluster(3, {}), "k:9092", 3).state == "ok"
 
 
@@ -101,6 +102,11 @@ AS_PLANNED = Found(24, 1, INBOX.settings)
             replace(AS_PLANNED, leaderless=1), [("topics.t.inbox.v1", "fault")], id="a partition without a leader"
         ),
         pytest.param(replace(AS_PLANNED, lagging=1), [("topics.t.inbox.v1", "warning")], id="a copy that is behind"),
+        pytest.param(
+            replace(AS_PLANNED, lagging=2, short=1),
+            [("topics.t.inbox.v1", "fault")],
+            id="too few copies to acknowledge",
+        ),
         pytest.param(
             replace(AS_PLANNED, partitions=12),
             [("topics.t.inbox.v1.partitions", "fault")],
