@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
@@ -28,6 +28,8 @@ from consumers.partition import Feed, FeedClosed
 from consumers.reading_back import ReadingBack
 from consumers.recorder import Recorder, lane_in
 from consumers.serving import Means, Serving
+from consumers.taking_up import TakingUp
+from consumers.upkeep import Upkeep
 from consumers.view import Merging, View
 from consumers.watermark import Watermark
 from notifier import deliveries, events, position
@@ -37,22 +39,14 @@ from notifier.endpoint_state import State, Why
 from notifier.errors import NewerStateError
 from notifier.events import Telling
 from notifier.logs import get_logger
-from notifier.ports import Appender, DueChange, DueGroup
+from notifier.ports import Appender, DueChange
 from notifier.position import Position
 from notifier.record import Record, Stored
 
 log = get_logger()
 
-LOOK_EVERY_S = 60.0
-
 BACK_MS = 72 * 3_600_000
 """Where to begin without a commit: what is older has had its time (contract, section 3, `start`)."""
-
-DAY = timedelta(days=1)
-"""What still counts is written again when it is as old: the topic deletes what is a month old (design, section 6)."""
-
-RENEWED_AT_ONCE_MAX = 500
-"""Lanes of one endpoint that one look goes through: some 700,000 a day."""
 
 WAITING_MAX = 1_000_000
 """Of one endpoint, over all partitions: what comes beyond its part in one of them is a dead letter, which can be redriven."""
@@ -63,10 +57,6 @@ DELIVERIES_IN_MEMORY_MAX = 1_000
 DELIVERIES_AT_ONCE = 500
 
 IDLE_S = 5.0
-PAUSE_S = 0.005
-"""Between two rounds through what is due: news come by the thousand, and a round is for all of them."""
-NO_ROOM_S = 1.0
-GIVE_UP_EVERY_S_MAX = 60.0
 
 
 def _due(record: Record) -> DueChange | None:
@@ -151,16 +141,33 @@ class FanoutPartition:
             callees=job.callees,
             upto=lambda: self._watermark.next_offset,
         )
+        self._taking_up = TakingUp(
+            means,
+            partition,
+            view=self._view,
+            serving=self._serving,
+            endpoints=self._endpoints,
+            due=self._due,
+            callees=job.callees,
+        )
+        self._upkeep = Upkeep(
+            means,
+            partition,
+            view=self._view,
+            recorder=self._recorder,
+            endpoints=self._endpoints,
+            due=self._due,
+            callees=job.callees,
+            quiet_s=job.quiet_s,
+            here=lambda: (self._watermark.upto, self._commands_upto),
+            commit=self._count_done,
+        )
         self._feed: Feed | None = None
         self._commands_upto = 0
         self._in_memory = 0
         self._has_room = asyncio.Event()
         self._changes: deque[tuple[str, State, Why]] = deque()
         self._has_changes = asyncio.Event()
-        self._given_up_at: dict[str, float] = {}
-        """By endpoint: when it was last looked through for what is over, in the loop's time."""
-        self._renewed: dict[str, int] = {}
-        """By endpoint: up to which due time its lanes were looked through for what is old, in Unix milliseconds."""
 
     @property
     def waiting(self) -> int:
@@ -202,11 +209,11 @@ class FanoutPartition:
             tasks.create_task(self._recorder.run())
             await self._meet_those_behind()
             for helper in (
-                self._serve_due(),
+                self._taking_up.run(),
                 self._serving.park(),
                 self._reading_back.run(),
                 self._write_changes(),
-                self._look(),
+                self._upkeep.run(),
             ):
                 tasks.create_task(helper)
             for callee in self._job.callees.by_name.values():
@@ -267,57 +274,6 @@ class FanoutPartition:
     async def _position(self) -> Position | None:
         record = (await self._view.read([position.KEY])).known.get(position.KEY)
         return position.from_record(record) if record is not None else None
-
-    # Every minute
-
-    async def _look(self) -> None:
-        """Look (rule 7), write down where we are, let rest what is quiet, renew what is old, then commit again."""
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            ride_out = self._means.outages.ride_out
-            await ride_out(self._view.look)
-            self._due.learn(await ride_out(self._due_groups))
-            await ride_out(partial(self._endpoints.learn, self._job.callees.by_name))
-            await self._write_position()
-            await ride_out(partial(self._view.rest, self._means.clock.now_ms() - self._job.quiet_s * 1000))
-            async with asyncio.TaskGroup() as renewing:
-                for key in await ride_out(self._old):
-                    renewing.create_task(self._recorder.record(key, lambda known: known))
-            self._count_done()
-
-    async def _due_groups(self) -> Sequence[DueGroup]:
-        return await self._means.store.due_groups(self._means.topics.deliveries, self._partition)
-
-    async def _write_position(self) -> None:
-        """The place from which to go on, should Kafka forget it: where there was progress, and daily."""
-        at = self._means.clock.now()
-        now = Position(self._watermark.upto, self._commands_upto, at)
-
-        def step(known: Record | None) -> Record | None:
-            before = position.from_record(known) if known is not None else None
-            if before is None or before.at <= at - DAY:
-                return position.to_record(now if before is None else position.join(before, now))
-            if (now.orders, now.commands) <= (before.orders, before.commands):
-                return None
-            return position.to_record(position.join(before, now))
-
-        await self._recorder.record(position.KEY, step)
-
-    async def _old(self) -> list[bytes]:
-        """Which endpoints, and some of the lanes that wait, were last written a day ago. Of who left the settings it expires."""
-        means, topic = self._means, self._means.topics.deliveries
-        keys = [name.encode() for name in self._job.callees.by_name]
-        for name, _ in self._due:
-            if name not in self._job.callees.by_name:
-                continue
-            after_ms = self._renewed.get(name, 0)
-            found = await means.store.due(
-                topic, self._partition, name, until_ms=None, limit=RENEWED_AT_ONCE_MAX, from_ms=after_ms
-            )
-            keys += [key for key, _ in found]
-            self._renewed[name] = found[-1][1] if len(found) == RENEWED_AT_ONCE_MAX else 0
-        before_ms = means.clock.now_ms() - round(DAY.total_seconds() * 1000)
-        return await self._view.older_than(keys, before_ms)
 
     def _count_done(self) -> None:
         """What may be committed of the orders topic, as of now."""
@@ -463,60 +419,3 @@ class FanoutPartition:
                 name, state, why = self._changes.popleft()
                 if self._endpoints.get(name) is not None:
                     await self._endpoints.change(name, state, why, start=self._watermark.next_offset)
-
-    # What waits
-
-    async def _serve_due(self) -> None:
-        """Take up the lanes whose time has come, as far as their endpoints have room."""
-        while True:
-            now_ms = self._means.clock.now_ms()
-            wait_s = IDLE_S
-            self._due.changed.clear()
-            for name, due_ms in self._due:
-                callee = self._job.callees.by_name.get(name)
-                if callee is None or self._endpoints.is_left_alone(name):
-                    continue  # it left the settings, or is left alone: what waits stays
-                if due_ms > now_ms:
-                    wait_s = min(wait_s, (due_ms - now_ms) / 1000)
-                elif self._serving.room(callee):
-                    await self._means.outages.ride_out(partial(self._take_up, name, callee))
-                else:
-                    await self._give_up_what_is_over(name, callee)
-                    wait_s = min(wait_s, max(callee.ready_in_s, PAUSE_S), NO_ROOM_S)
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._due.changed.wait()
-            except TimeoutError:
-                continue
-            await asyncio.sleep(PAUSE_S)
-
-    async def _give_up_what_is_over(self, name: str, callee: Callee) -> None:
-        now = asyncio.get_running_loop().time()
-        every_s = min(self._means.delivery.give_up_after_s / 10, GIVE_UP_EVERY_S_MAX)
-        if callee.is_paused and now - self._given_up_at.get(name, now - every_s) >= every_s:
-            self._given_up_at[name] = now
-            await self._means.outages.ride_out(partial(self._serving.give_up_what_is_over, name, callee))
-
-    async def _take_up(self, name: str, callee: Callee) -> None:
-        serving, topic = self._serving, self._means.topics.deliveries
-        now_ms = self._means.clock.now_ms()
-        room = serving.room(callee)
-        self._due.take(name)  # before the wait: what becomes due meanwhile is remembered again
-        try:
-            due = await self._means.store.due(
-                topic, self._partition, name, until_ms=None, limit=room + serving.busy(name) + 1
-            )
-            idle = [(key, at_ms) for key, at_ms in due if not serving.is_busy(key)]
-            ready = [key for key, at_ms in idle if at_ms <= now_ms][:room]
-            later = [at_ms for key, at_ms in idle if key not in ready]
-            snapshot = await self._view.read(ready)
-            found = {key: from_record(record) for key, record in snapshot.known.items()}
-            bodies = await serving.bodies(list(found.values()))
-        except BaseException:
-            self._due.remember(name, now_ms)  # not looked into: it is asked again
-            raise
-        if later:
-            self._due.remember(name, min(later))
-        for (key, delivery), telling in zip(found.items(), bodies, strict=True):
-            if delivery.lane.turns and not serving.is_busy(key) and not serving.is_finishing:
-                serving.take_up(delivery, key, callee, telling)

@@ -10,6 +10,7 @@ import pytest
 import consumers.fanout
 import consumers.reading_back
 import consumers.serving
+import consumers.upkeep
 from consumers.client import Answer
 from consumers.partition import Batch
 from notifier import command, deliveries, endpoint_state, position
@@ -71,7 +72,7 @@ async def published(world: World) -> AsyncIterator[Published]:
 @pytest.fixture
 def always_looking(monkeypatch: pytest.MonkeyPatch) -> None:
     """The minute between two looks is over at once, and so is the second between two readings for who is behind."""
-    monkeypatch.setattr(consumers.fanout, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(consumers.upkeep, "LOOK_EVERY_S", 0.0)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,105 @@
+"""Taking up the lanes of one partition whose time has come, as far as their endpoints have room."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from consumers.callees import Callee, Callees
+from consumers.due import DueTimes
+from consumers.endpoints import Endpoints
+from consumers.serving import Means, Serving
+from consumers.view import View
+from notifier.delivery import from_record
+
+IDLE_S = 5.0
+NO_ROOM_S = 1.0
+PAUSE_S = 0.005
+"""Between two rounds through what is due: news come by the thousand, and a round is for all of them."""
+
+GIVE_UP_EVERY_S_MAX = 60.0
+
+
+class TakingUp:
+    """What is due in one partition. The index is the view's (rule 12): a lane stays in it until what came of it is recorded."""
+
+    def __init__(
+        self,
+        means: Means,
+        partition: int,
+        *,
+        view: View,
+        serving: Serving,
+        endpoints: Endpoints,
+        due: DueTimes,
+        callees: Callees,
+    ) -> None:
+        self._means = means
+        self._partition = partition
+        self._view = view
+        self._serving = serving
+        self._endpoints = endpoints
+        self._due = due
+        self._callees = callees
+        self._given_up_at: dict[str, float] = {}
+        """By endpoint: when it was last looked through for what is over, in the loop's time."""
+
+    async def run(self) -> None:
+        """Take up until cancelled."""
+        while True:
+            self._due.changed.clear()
+            wait_s = await self._round()
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._due.changed.wait()
+            except TimeoutError:
+                continue
+            await asyncio.sleep(PAUSE_S)
+
+    async def _round(self) -> float:
+        """Look at each endpoint of which something waits; how long until there may be something to do again."""
+        wait_s = IDLE_S
+        now_ms = self._means.clock.now_ms()
+        for name, due_ms in self._due:
+            callee = self._callees.by_name.get(name)
+            if callee is None or self._endpoints.is_left_alone(name):
+                continue  # it left the settings, or is left alone: what waits stays
+            if due_ms > now_ms:
+                wait_s = min(wait_s, (due_ms - now_ms) / 1000)
+            elif self._serving.room(callee):
+                await self._means.outages.ride_out(partial(self._take_up, name, callee))
+            else:
+                await self._give_up_what_is_over(name, callee)
+                wait_s = min(wait_s, max(callee.ready_in_s, PAUSE_S), NO_ROOM_S)
+        return wait_s
+
+    async def _take_up(self, name: str, callee: Callee) -> None:
+        serving, topic = self._serving, self._means.topics.deliveries
+        now_ms = self._means.clock.now_ms()
+        room = serving.room(callee)
+        self._due.take(name)  # before the wait: what becomes due meanwhile is remembered again
+        try:
+            due = await self._means.store.due(
+                topic, self._partition, name, until_ms=None, limit=room + serving.busy(name) + 1
+            )
+            idle = [(key, at_ms) for key, at_ms in due if not serving.is_busy(key)]
+            ready = [key for key, at_ms in idle if at_ms <= now_ms][:room]
+            later = [at_ms for key, at_ms in idle if key not in ready]
+            snapshot = await self._view.read(ready)
+            found = {key: from_record(record) for key, record in snapshot.known.items()}
+            bodies = await serving.bodies(list(found.values()))
+        except BaseException:
+            self._due.remember(name, now_ms)  # not looked into: it is asked again
+            raise
+        if later:
+            self._due.remember(name, min(later))
+        for (key, delivery), telling in zip(found.items(), bodies, strict=True):
+            if delivery.lane.turns and not serving.is_busy(key) and not serving.is_finishing:
+                serving.take_up(delivery, key, callee, telling)
+
+    async def _give_up_what_is_over(self, name: str, callee: Callee) -> None:
+        now = asyncio.get_running_loop().time()
+        every_s = min(self._means.delivery.give_up_after_s / 10, GIVE_UP_EVERY_S_MAX)
+        if callee.is_paused and now - self._given_up_at.get(name, now - every_s) >= every_s:
+            self._given_up_at[name] = now
+            await self._means.outages.ride_out(partial(self._serving.give_up_what_is_over, name, callee))
