@@ -14,7 +14,7 @@ from consumers.callees import Callees
 from consumers.client import Client, Lookup
 from consumers.fanout import WAITING_MAX, FanoutJob
 from consumers.orders import OrdersJob
-from consumers.partition import PartitionLoop, Work
+from consumers.partition import PartitionLoop, StuckError, Work
 from consumers.serving import Means
 from consumers.view import RecreatedTopicError
 from notifier import logs, metrics
@@ -74,7 +74,7 @@ async def _consume(job: Job, settings: Settings, listen: Address | None) -> None
         log.info("service.started", listen=str(address) if address else None, pid=os.getpid())
         try:
             await loop.run(stop)
-        except* (RecreatedTopicError, WrongPolicyError) as refused:
+        except* (RecreatedTopicError, StuckError, WrongPolicyError) as refused:
             log.error("service.failed", reason=str(refused.exceptions[0]))
             raise SystemExit(1) from None
     log.info("service.stopped", reason=stop.reason)
@@ -134,6 +134,8 @@ async def partition_loop(job: Job, settings: Settings, outages: Outages) -> Asyn
             check=check,
             outages=outages,
             clock=clock,
+            ping=store.check,
+            records_read=reader.records_read,
         )
 
 
@@ -160,6 +162,7 @@ class _Reporter:
         """Ready once it is a member of its group, with partitions or without."""
         away = self._outages.current
         return Health(
+            is_live=self._loop.is_live,
             is_ready=self._loop.is_ready,
             dependencies={
                 "kafka": "kafka" not in away,

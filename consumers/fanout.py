@@ -191,9 +191,7 @@ class FanoutPartition:
         except* FeedClosed:
             pass  # and with it all tasks of this partition ended
         except* NewerStateError:
-            topic = self._means.topics.deliveries
-            log.error("partition.stuck", topic=topic, partition=self._partition, reason="newer_state_version")
-            await feed.closed()
+            await feed.hold(self._job.topics.deliveries, "newer_state_version")
         finally:
             self._job.partitions.discard(self)
             for callee in self._job.callees.by_name.values():

@@ -139,8 +139,7 @@ class OrdersPartition:
         try:
             lines = await self._job.outages.ride_out(lambda: self._fold(batch.records))
         except NewerStateError:
-            log.error("partition.stuck", topic=batch.topic, partition=self._partition, reason="newer_state_version")
-            await feed.closed()
+            await feed.hold(batch.topic, "newer_state_version")
             return batch.records[0].offset
         finally:
             self.in_flight = 0

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import NamedTuple, Protocol
 
+from consumers.watchdog import STUCK_LOOKS, Watchdog
 from notifier import metrics
 from notifier.clock import Clock
 from notifier.errors import Unavailable
 from notifier.kafka.access import Access
-from notifier.kafka.group import Commit, Group, Source
+from notifier.kafka.group import COMMIT_TIMEOUT_S, Bounds, Commit, Group, Source
 from notifier.logs import get_logger
 from notifier.outage import Outages
 from notifier.record import Stored
@@ -30,15 +33,29 @@ BATCHES_WAITING_MAX = 2
 COMMIT_EVERY_S = 0.5
 """A restart repeats what was done since; repeating is harmless, a commit for each batch is not free."""
 
-DRAIN_S = 2.0
+DRAIN_S = 1.6
 """How long a partition that is taken away may finish what it has begun. Then it is cut off: what it began may be repeated."""
+
+REVOKED_COMMIT_S = 0.4
+"""What is left for its commit: a callback of a rebalance that takes more than two seconds holds up the whole group."""
+
+STOP_FETCH_S = 0.2
+"""How long the end waits for a fetch: more than `POLL_TIMEOUT_MS`, but no rebalance."""
 
 REPORT_EVERY_S = 30.0
 PING_EVERY_S = 5.0
+NOTHING_TO_FETCH_S = 1.0
 
 
 class FeedClosed(Exception):
     """The partition is not ours any more, or the process stops: finish."""
+
+
+class StuckError(Exception):
+    """Something has work and makes no progress though all that it needs answers: only a new process mends that."""
+
+    def __init__(self) -> None:
+        super().__init__("no progress is made where there is work, and nothing is away: a new process is needed")
 
 
 class Batch(NamedTuple):
@@ -96,6 +113,8 @@ class Feed:
         self._topics: set[str] = set()
         self.uncommitted: dict[Source, Commit] = {}
         self.done_upto: dict[Source, int] = {}
+        self.is_held = False
+        """Is it left alone on purpose?"""
         self._taken_at_ms: int | None = None
 
     async def committed(self, topic: str) -> Commit | None:
@@ -144,6 +163,18 @@ class Feed:
     async def closed(self) -> None:
         """Return when the partition is not ours any more."""
         await self._closed.wait()
+
+    async def hold(self, topic: str, reason: str) -> None:
+        """
+        Leave the partition alone, uncommitted, and say why; return when it is not ours any more.
+
+        Args:
+            topic: which of its logs cannot be gone on with.
+            reason: as the line `partition.stuck` has it.
+        """
+        self.is_held = True
+        log.error("partition.stuck", topic=topic, partition=self.partition, reason=reason)
+        await self.closed()
 
     # The loop's side
 
@@ -198,6 +229,9 @@ class PartitionLoop:
         topics: what the job reads; equal partition numbers of them are worked on together.
         work: makes the work for a partition that is given to us.
         check: raises where the job must not begin, once what it asks answers.
+        ping: asks beside Kafka whatever else the work needs, so that an outage is noticed while there is nothing to do.
+        records_read: how many records of a partition's logs were read beside the group, in all. A view that is read from its log
+            takes as long as it takes.
     """
 
     def __init__(
@@ -212,6 +246,8 @@ class PartitionLoop:
         check: Callable[[], Awaitable[None]],
         outages: Outages,
         clock: Clock,
+        ping: Callable[[], Awaitable[None]] | None = None,
+        records_read: Callable[[int], int] = lambda _: 0,
     ) -> None:
         self._access = access
         self._job = job
@@ -222,6 +258,10 @@ class PartitionLoop:
         self._check = check
         self._outages = outages
         self._clock = clock
+        self._ping = ping
+        self._records_read = records_read
+        self._watchdog = Watchdog[Source | None](STUCK_LOOKS)
+        self._bounds: Mapping[Source, Bounds] = {}
         self._feeds: dict[int, Feed] = {}
         self._works: dict[int, Work] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -229,6 +269,12 @@ class PartitionLoop:
         self._running = asyncio.TaskGroup()
         self._group: Group | None = None
         self._is_leaving = False
+        self._is_stuck = False
+
+    @property
+    def is_live(self) -> bool:
+        """Not where only a new process helps."""
+        return not self._is_stuck and (self._group is None or self._group.failure is None)
 
     @property
     def is_ready(self) -> bool:
@@ -245,10 +291,12 @@ class PartitionLoop:
                 await asyncio.wait({stopped, starting}, return_when=asyncio.FIRST_COMPLETED)
                 if self._group is not None:
                     helpers.append(tasks.create_task(self._commit_regularly()))
-                    helpers.append(tasks.create_task(self._ping_regularly(self._group)))
+                    helpers.append(tasks.create_task(self._watch(self._group)))
+                    if self._ping is not None:
+                        helpers.append(tasks.create_task(self._ping_regularly(self._ping)))
                     await self._poll(self._group, stopped)
                     self._is_leaving = True
-                    await self._hand_back()
+                    await self._hand_back(COMMIT_TIMEOUT_S)
             finally:
                 self._is_leaving = True
                 for task in (*helpers, starting, *self._tasks.values()):
@@ -279,16 +327,26 @@ class PartitionLoop:
                 raise group.failure
             self._is_room.clear()
             wanted = [source for feed in self._feeds.values() for source in feed.wanted]
-            if not wanted:
-                room = self._running.create_task(self._is_room.wait())
-                await asyncio.wait({room, stopped}, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-                room.cancel()
-                continue
-            fetched = await group.fetch(wanted, records_max=POLL_RECORDS_MAX, timeout_ms=POLL_TIMEOUT_MS)
-            for source, records in fetched.items():
-                feed = self._feeds.get(source.partition)
-                if feed is not None and records:
-                    feed.put(Batch(source.topic, records))
+            work = partial(self._fetch, group, wanted) if wanted else partial(self._until_room, group)
+            polling = self._running.create_task(self._outages.ride_out(work))
+            await asyncio.wait({polling, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not polling.done():
+                # it waits for a rebalance or for Kafka; the library may be left broken, we fetch no more
+                await asyncio.wait({polling}, timeout=STOP_FETCH_S if wanted else 0.0)
+                polling.cancel()
+
+    async def _fetch(self, group: Group, wanted: Sequence[Source]) -> None:
+        fetched = await group.fetch(wanted, records_max=POLL_RECORDS_MAX, timeout_ms=POLL_TIMEOUT_MS)
+        for source, records in fetched.items():
+            feed = self._feeds.get(source.partition)
+            if feed is not None and records:
+                feed.put(Batch(source.topic, records))
+
+    async def _until_room(self, group: Group) -> None:
+        group.hear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NOTHING_TO_FETCH_S):
+                await self._is_room.wait()
 
     async def _on_assigned(self, sources: Collection[Source]) -> None:
         assert self._group is not None
@@ -303,10 +361,11 @@ class PartitionLoop:
             log.info("partitions.assigned", topic=self._topics[0], partitions=sorted(self._feeds))
 
     async def _on_revoked(self, sources: Collection[Source]) -> None:
+        self._watchdog.forgive()
         if sources:
-            await self._hand_back()
+            await self._hand_back(REVOKED_COMMIT_S)
 
-    async def _hand_back(self) -> None:
+    async def _hand_back(self, commit_s: float) -> None:
         """Let each partition finish what it has begun, commit what is done, forget the rest."""
         feeds, tasks = list(self._feeds.values()), list(self._tasks.values())
         for feed in feeds:
@@ -317,7 +376,7 @@ class PartitionLoop:
                 task.cancel()
         if self._feeds:
             try:
-                await self._commit()
+                await self._commit(commit_s)
             except Unavailable as error:
                 self._outages.begin(error)  # not committed: it is repeated
             log.info("partitions.revoked", topic=self._topics[0], partitions=sorted(self._feeds))
@@ -325,7 +384,7 @@ class PartitionLoop:
         self._works.clear()
         self._tasks.clear()
 
-    async def _commit(self) -> None:
+    async def _commit(self, within_s: float = COMMIT_TIMEOUT_S) -> None:
         assert self._group is not None
         feeds = list(self._feeds.values())
         offsets: dict[Source, Commit] = {}
@@ -333,7 +392,7 @@ class PartitionLoop:
             offsets |= feed.uncommitted
         if not offsets:
             return
-        is_ours = await self._group.commit(offsets)
+        is_ours = await self._group.commit(offsets, within_s=within_s)
         for feed in feeds if is_ours else ():
             _forget(feed.uncommitted, offsets)
 
@@ -342,25 +401,65 @@ class PartitionLoop:
             await asyncio.sleep(COMMIT_EVERY_S)
             await self._outages.ride_out(self._commit)
 
-    async def _ping_regularly(self, group: Group) -> None:
-        """So that an outage is told of even while there is nothing to do."""
+    async def _ping_regularly(self, ping: Callable[[], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(PING_EVERY_S)
-            await self._outages.ride_out(group.ping)
+            await self._outages.ride_out(ping)
+
+    async def _watch(self, group: Group) -> None:
+        """
+        Ask Kafka regularly how far its logs go: so that an outage is noticed while there is nothing to do, and what is stuck.
+
+        Raises:
+            StuckError: something does not move though all that it needs answers.
+        """
+        while True:
+            await asyncio.sleep(PING_EVERY_S)
+            self._bounds = await self._outages.ride_out(group.bounds)
             self._outages.end("kafka")  # whoever noticed that it was away
+            if self._outages.current:
+                self._watchdog.forgive()
+                continue
+            stuck = self._watchdog.look(self._owing(group))
+            for source in stuck:
+                topic, partition = source or (self._topics[0], None)
+                reason = "no_progress" if source else "no_membership"
+                log.error("partition.stuck", topic=topic, partition=partition, reason=reason)
+            if stuck:
+                self._is_stuck = True
+                raise StuckError
+
+    def _owing(self, group: Group) -> Mapping[Source | None, object]:
+        """What has something left to do, and how far it is. None stands for the membership in the group."""
+        if not group.is_member:
+            return {None: "not a member"}
+        owing: dict[Source | None, object] = {}
+        for feed in self._feeds.values():
+            if feed.is_held:
+                continue
+            for topic in self._topics:
+                source = Source(topic, feed.partition)
+                done = feed.done_upto.get(source)
+                if done is None or source in feed.uncommitted or self._lag_of(source, done):
+                    owing[source] = done, self._records_read(feed.partition)
+        return owing
+
+    def _lag_of(self, source: Source, done: int) -> int:
+        """How many records lie there that are not done. What its log has deleted meanwhile is no part of it."""
+        bounds = self._bounds.get(source, Bounds(0, 0))
+        fetched = self._group.end_of(source) if self._group else None
+        return max(max(bounds.end, fetched or 0) - max(done, bounds.start), 0)
 
     async def _report_regularly(self) -> None:
         """`job.progress`: its silence is the alarm, so it comes whatever the job does."""
         while True:
-            self._report()
             await asyncio.sleep(REPORT_EVERY_S)
+            self._report()
 
     def _report(self) -> None:
-        lag = 0
-        for feed in self._feeds.values():
-            for source, done in feed.done_upto.items():
-                end = self._group.end_of(source) if self._group else None
-                lag += max((end or 0) - done, 0)
+        lag = sum(
+            self._lag_of(source, done) for feed in self._feeds.values() for source, done in feed.done_upto.items()
+        )
         ages = [feed.oldest_at_ms for feed in self._feeds.values()] + [
             work.oldest_at_ms for work in self._works.values()
         ]

@@ -230,8 +230,11 @@ _JOBS = (
         "partition.stuck",
         "warning error",
         "topic partition reason",
-        "One partition makes no progress and is left uncommitted; the others go on. An error where a person must act.",
-        "See `reason`. A newer state version: finish the deployment, old and new processes are mixed.",
+        "A partition is not gone on with. `newer_state_version`: it is left alone, uncommitted; the others go on. `no_progress`,"
+        " `no_membership`: there is work, nothing is away, and yet nothing has moved for minutes; the process leaves, to be"
+        " started again.",
+        "`newer_state_version`: finish the deployment, old and new processes are mixed. The others: none once, its supervisor"
+        " starts it again; if they come back, report the lines before.",
     ),
     _entry(
         "log.healed",
@@ -320,9 +323,17 @@ _SERVICES = (
     _entry(
         "child.exited",
         "warning",
-        "child pid status retry_in_s",
-        "One of a supervisor's processes ended by itself and will be started again.",
+        "child pid status reason ran_s retry_in_s",
+        "One of a supervisor's processes ended by itself, after `ran_s`, and will be started again. `reason` says how it ended.",
         "None once. Often: the lines of that process before its end say why.",
+    ),
+    _entry(
+        "child.hung",
+        "warning",
+        "child pid silent_s",
+        "A process has given no sign of life for so long: it is stopped, or its event loop is blocked. It is killed now, and then"
+        " started again.",
+        "None once, where somebody stopped it (SIGSTOP, a debugger). Else report the lines of that process before.",
     ),
     _entry(
         "child.killed",

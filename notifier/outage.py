@@ -56,16 +56,21 @@ class Outages:
                     await self._sleep(wait_s)
                     wait_s = min(wait_s * 2, RETRY_MAX_S)
                     continue
-                for what in met:
+                for what in tuple(met):
+                    self._leave(met, what)
                     self.end(what)
                 return result
         finally:
-            for what in met:
-                self._waiting[what] -= 1
+            for what in tuple(met):
+                self._leave(met, what)
                 if not self._waiting[what]:
                     # whoever waited for it was cancelled: nobody is left who would notice its end
                     self._began.pop(what, None)
                     self._lasting.discard(what)
+
+    def _leave(self, met: set[str], what: str) -> None:
+        met.remove(what)
+        self._waiting[what] -= 1
 
     def begin(self, error: Unavailable) -> None:
         """Note that something did not answer."""
@@ -78,7 +83,13 @@ class Outages:
             self._say(error, now - self._began[error.what])
 
     def end(self, what: str) -> None:
-        """Note that it answers again."""
+        """
+        Note that it answers again. The outage is over when the last who waits in `ride_out` is through.
+
+        It may answer one and not yet another: a broker is there before its coordinator is, a Redis that is full can be read.
+        """
+        if self._waiting[what]:
+            return
         began = self._began.pop(what, None)
         if began is None:
             return

@@ -26,6 +26,8 @@ from redis.exceptions import (
 )
 from redis.exceptions import (
     MasterDownError,
+    NoPermissionError,
+    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
@@ -340,6 +342,8 @@ async def _answering() -> AsyncIterator[None]:
         OutOfMemoryError,
         MasterDownError,
         TryAgainError,
+        NoScriptError,  # it was loaded a moment ago: somebody flushes the scripts, or Redis is failing over
+        NoPermissionError,  # a person's to mend, and who is told of it by the outage's lines; nothing of ours is wrong
     ) as error:
         raise Unavailable("redis", type(error).__name__) from error
     except ResponseError as error:

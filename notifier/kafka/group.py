@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
@@ -18,6 +19,9 @@ from notifier.kafka.reader import stored
 from notifier.record import Stored
 
 COMMIT_TIMEOUT_S = 5.0
+COORDINATOR_S = 10.0
+"""How long a cluster may take to make its topic of offsets before we say that something is wrong with it."""
+COORDINATOR_RETRY_S = 0.1
 
 FETCH_PARTITION_BYTES_MAX = 1024 * 1024
 FETCH_BYTES_MAX = 8 * 1024 * 1024
@@ -36,6 +40,13 @@ class Commit(NamedTuple):
 
     offset: int
     metadata: str
+
+
+class Bounds(NamedTuple):
+    """The offset of a log's first record, and the one after its last."""
+
+    start: int
+    end: int
 
 
 class Group:
@@ -91,9 +102,29 @@ class Group:
         self._listener.consumer = self._consumer
         try:
             await self._consumer.start()
+            await self._find_coordinator()
         except KafkaError as error:
             raise Unavailable("kafka", type(error).__name__) from error
         self._consumer.subscribe(topics=list(self._topics), listener=self._listener)
+
+    async def _find_coordinator(self) -> None:
+        """
+        Wait until the group has a coordinator; without it nothing can be joined, committed or asked about commits.
+
+        A cluster makes its topic of offsets when the first group ever asks, and a restarted broker reads it first: a second or
+        two in which aiokafka would complain ten times a second. What lasts longer is trouble, and passes through.
+        """
+        admin = await self._started_admin()
+        deadline = asyncio.get_running_loop().time() + COORDINATOR_S
+        while True:
+            try:
+                await admin.find_coordinator(self._group)
+            except KafkaError as error:
+                if not error.retriable or asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(COORDINATOR_RETRY_S)
+            else:
+                return
 
     async def stop(self) -> None:
         """Leave the group at once where a broker answers, and close all connections."""
@@ -142,13 +173,33 @@ class Group:
     async def fetch(
         self, sources: Sequence[Source], *, records_max: int, timeout_ms: int
     ) -> Mapping[Source, list[Stored]]:
-        """Some records of these partitions; nothing if none comes in time. `sources` is never empty."""
+        """
+        Some records of these partitions; nothing if none comes in time. `sources` is never empty.
+
+        During a rebalance it returns when that has ended.
+
+        Raises:
+            Unavailable: a broker refuses, or the group's coordinator does.
+            KafkaError: the client is broken for good; so is then `failure`.
+        """
         assert sources, "aiokafka takes an empty list for all partitions"
         tps = [TopicPartition(*source) for source in sources]
-        fetched = await self._consumer.getmany(*tps, timeout_ms=timeout_ms, max_records=records_max)
+        with self._temporary("fetch"):
+            fetched = await self._consumer.getmany(*tps, timeout_ms=timeout_ms, max_records=records_max)
         return {Source(tp.topic, tp.partition): [stored(message) for message in found] for tp, found in fetched.items()}
 
-    async def commit(self, offsets: Mapping[Source, Commit]) -> bool:
+    def hear(self) -> None:
+        """
+        Take what the library complains of about our membership: until somebody does, it goes no further. `fetch` takes it, too.
+
+        Raises:
+            Unavailable: the coordinator refuses something; the library tries again now.
+            KafkaError: the client is broken for good; so is then `failure`.
+        """
+        with self._temporary("group"):
+            self._consumer._coordinator.check_errors()  # no public way: aiokafka tells only who fetches, and we may have no room
+
+    async def commit(self, offsets: Mapping[Source, Commit], *, within_s: float = COMMIT_TIMEOUT_S) -> bool:
         """
         Commit; False where these partitions are not ours any more.
 
@@ -156,7 +207,7 @@ class Group:
             Unavailable: no answer in time.
         """
         try:
-            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+            async with asyncio.timeout(within_s):
                 await self._consumer.commit(
                     {TopicPartition(*source): OffsetAndMetadata(*commit) for source, commit in offsets.items()}
                 )
@@ -166,21 +217,25 @@ class Group:
             raise Unavailable("kafka", f"commit: {type(error).__name__}") from error
         return True
 
-    async def ping(self) -> None:
+    async def bounds(self) -> Mapping[Source, Bounds]:
         """
-        Ask the cluster something small: an idle consumer would not notice that it is gone.
+        The start and the end of each partition that is ours, as the cluster says now.
 
         Raises:
             Unavailable: no answer in time.
         """
-        assigned = list(self._consumer.assignment())[:1]
-        if not assigned:
-            return
+        assigned = list(self._consumer.assignment())
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
-                await self._consumer.end_offsets(assigned)
+                if not assigned:
+                    await (await self._started_admin()).find_coordinator(self._group)
+                    return {}
+                starts, ends = await asyncio.gather(
+                    self._consumer.beginning_offsets(assigned), self._consumer.end_offsets(assigned)
+                )
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             raise Unavailable("kafka", type(error).__name__) from error
+        return {Source(tp.topic, tp.partition): Bounds(starts[tp], ends[tp]) for tp in assigned}
 
     def end_of(self, source: Source) -> int | None:
         """The partition's end as of the last fetch."""
@@ -194,8 +249,35 @@ class Group:
 
     @property
     def failure(self) -> BaseException | None:
-        """What went wrong in a callback: aiokafka only logs it, so the loop has to ask."""
-        return self._listener.failure
+        """
+        What cannot be mended in place: it went wrong in a callback, or ended a background task of the library.
+
+        aiokafka only logs it, and would go on without a word; so the loop has to ask.
+        """
+        if self._listener.failure is not None:
+            return self._listener.failure
+        coordinator, fetcher = (
+            self._consumer._coordinator,
+            self._consumer._fetcher,
+        )  # there is no public way to look at them
+        tasks = [fetcher._fetch_task] if fetcher is not None else []
+        if coordinator is not None:
+            tasks += [coordinator._coordination_task, coordinator._heartbeat_task]
+        for task in tasks:
+            if task is not None and task.done() and not task.cancelled() and task.exception() is not None:
+                error: BaseException = task.exception()
+                return error
+        return None
+
+    @contextmanager
+    def _temporary(self, doing: str) -> Iterator[None]:
+        """What time will mend is Unavailable; what has broken the client stays what it is."""
+        try:
+            yield
+        except KafkaError as error:
+            if self.failure is not None:
+                raise
+            raise Unavailable("kafka", f"{doing}: {type(error).__name__}") from error
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships no types

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
@@ -31,6 +32,11 @@ class Reader:
         self._access = access
         self._chunk_records_max = chunk_records_max
         self._idle: list[AIOKafkaConsumer] = []
+        self._records_read: Counter[int] = Counter()
+
+    def records_read(self, partition: int) -> int:
+        """How many records were read of all logs' partitions of this number, so far."""
+        return self._records_read[partition]
 
     async def close(self) -> None:
         """Close all connections."""
@@ -87,6 +93,7 @@ class Reader:
                         raise Unavailable("kafka", f"nothing to read from {topic} {partition} at {position}")
                     continue
                 position, moved_at = reached, loop.time()
+                self._records_read[partition] += len(records)
                 yield Chunk(records, position)
 
     async def one(self, topic: str, partition: int, offset: int) -> Stored | None:

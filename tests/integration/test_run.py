@@ -303,7 +303,7 @@ async def test_a_consumer_that_is_told_to_end_while_it_joins_its_group_ends(shop
 
     # Kafka holds the next one's request to join until the killed one's session is over.
     async with shop.running("consume", "orders") as joining:
-        await joining.until(is_line(event="job.progress"))
+        await joining.until(is_line(event="service.started"))
         assert await joining.ends(signal.SIGTERM) == 0
 
     assert [line for line in joining.said if line["event"] == "partitions.revoked"] == []

@@ -34,6 +34,9 @@ class _One:
         self._what = what
         opened.open.append(what)
 
+    def __getattr__(self, _: str) -> None:
+        """What others are given of it to ask; nobody asks here."""
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 from aiokafka import OffsetAndMetadata, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaConnectionError
+from aiokafka.errors import (
+    CommitFailedError,
+    GroupAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    IllegalStateError,
+    KafkaConnectionError,
+    KafkaError,
+    NotLeaderForPartitionError,
+)
 
 from notifier.errors import Unavailable
 from notifier.kafka import group as group_module
@@ -32,6 +41,21 @@ class Library:
         self.listener: Any = None
         self.failure: Exception | None = None
         self.committed: dict[TopicPartition, OffsetAndMetadata] = {}
+        self.fault: Exception | None = None
+        self.fetch_fault: Exception | None = None
+        self._coordinator = self._fetcher = self
+        self._coordination_task: asyncio.Future[None] | None = None
+        self._heartbeat_task: asyncio.Future[None] | None = None
+        self._fetch_task: asyncio.Future[None] | None = None
+
+    def check_errors(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+
+    async def getmany(self, *_: TopicPartition, **__: int) -> dict[TopicPartition, list[Any]]:
+        if self.fetch_fault is not None:
+            raise self.fetch_fault
+        return {}
 
     async def start(self) -> None:
         if self.failure is not None:
@@ -72,6 +96,7 @@ class Admin:
     def __init__(self, **_: Any) -> None:
         self.committed: dict[TopicPartition, OffsetAndMetadata] = {}
         self.failure: Exception | None = None
+        self.coordinator_faults: list[Exception] = []
         self.is_open = True
 
     async def start(self) -> None:
@@ -80,6 +105,11 @@ class Admin:
 
     async def close(self) -> None:
         self.is_open = False
+
+    async def find_coordinator(self, _: str) -> int:
+        if self.coordinator_faults:
+            raise self.coordinator_faults.pop(0)
+        return 1
 
     async def list_consumer_group_offsets(
         self, _: str, partitions: list[TopicPartition]
@@ -161,6 +191,7 @@ async def test_a_reader_is_in_no_group_and_commits_nothing(monkeypatch: pytest.M
     assert only.calls.count("stop") == 1, "kept for the next read, ended with the reader"
 
 
+@pytest.mark.usefixtures("admins")
 async def test_what_is_assigned_is_paused_before_anybody_hears_of_it(made: Made) -> None:
     """Records would arrive before the view is open; they come from where the work begins."""
     heard: list[list[str]] = []
@@ -179,6 +210,7 @@ async def test_what_is_assigned_is_paused_before_anybody_hears_of_it(made: Made)
     assert group.is_member
 
 
+@pytest.mark.usefixtures("admins")
 async def test_a_fault_in_a_callback_is_kept_for_the_loop(made: Made) -> None:
     """The library only logs it, and goes on as if the partition were served."""
 
@@ -192,6 +224,64 @@ async def test_a_fault_in_a_callback_is_kept_for_the_loop(made: Made) -> None:
         await consumer.listener.on_partitions_assigned([TP])
 
     assert isinstance(group.failure, RuntimeError)
+
+
+async def test_a_coordinator_that_comes_to_be_is_waited_for(
+    made: Made, admins: list[Admin], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fresh cluster makes its topic of offsets when the first group asks: that is no trouble to be told of."""
+    monkeypatch.setattr(group_module, "COORDINATOR_RETRY_S", 0.0)
+    admins[0].coordinator_faults += [GroupCoordinatorNotAvailableError(), GroupLoadInProgressError()]
+    group, consumer = made()
+
+    await group.start()
+
+    assert consumer.listener is not None
+    assert admins[0].coordinator_faults == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "within_s"),
+    [
+        pytest.param(GroupCoordinatorNotAvailableError(), 0.0, id="it does not come"),
+        pytest.param(GroupAuthorizationFailedError("t.orders"), 60.0, id="we may not ask"),
+    ],
+)
+async def test_a_coordinator_that_cannot_be_had_is_told_of(
+    made: Made, admins: list[Admin], monkeypatch: pytest.MonkeyPatch, fault: Exception, within_s: float
+) -> None:
+    monkeypatch.setattr(group_module, "COORDINATOR_S", within_s - 1e-9)
+    admins[0].coordinator_faults += [fault]
+    group, consumer = made()
+
+    with pytest.raises(Unavailable, match=type(fault).__name__):
+        await group.start()
+    assert consumer.listener is None
+
+
+async def test_what_a_broker_refuses_is_tried_again(made: Made) -> None:
+    """A fetch or a membership that time will mend is no reason to leave."""
+    group, consumer = made()
+    consumer.fetch_fault = consumer.fault = NotLeaderForPartitionError()
+
+    with pytest.raises(Unavailable, match="NotLeaderForPartitionError"):
+        await group.fetch([SOURCE], records_max=1, timeout_ms=1)
+    with pytest.raises(Unavailable, match="NotLeaderForPartitionError"):
+        group.hear()
+
+
+@pytest.mark.parametrize("task", ["_coordination_task", "_heartbeat_task", "_fetch_task"])
+async def test_a_client_that_is_broken_for_good_is_no_outage(made: Made, task: str) -> None:
+    """A background task of the library has ended: it would be waited for until somebody looks."""
+    group, consumer = made()
+    consumer.fetch_fault = KafkaError("Unexpected error during coordination")
+    ended = asyncio.get_running_loop().create_future()
+    ended.set_exception(consumer.fetch_fault)
+    setattr(consumer, task, ended)
+
+    assert group.failure is consumer.fetch_fault
+    with pytest.raises(KafkaError):
+        await group.fetch([SOURCE], records_max=1, timeout_ms=1)
 
 
 async def test_a_commit_carries_what_its_committer_knew(made: Made) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -69,4 +70,26 @@ async def test_one_whose_observers_were_cancelled_does_not_go_on_for_ever(said: 
     waiting.cancel()
     await asyncio.wait([waiting])
 
+    assert outages.current == frozenset()
+
+
+async def test_it_is_over_when_the_last_who_waits_is_through(said: Any) -> None:
+    """A broker answers before its coordinator does: it was said to be back, and away again, and back."""
+    outages = Outages(sleep=lambda _: asyncio.sleep(0))
+    is_there = {"broker": False, "coordinator": False}
+
+    async def ask(what: str) -> None:
+        if not is_there[what]:
+            raise Unavailable("kafka", what)
+
+    async with asyncio.TaskGroup() as tasks:
+        asking = [tasks.create_task(outages.ride_out(partial(ask, what))) for what in is_there]
+        await asyncio.sleep(0)
+        is_there["broker"] = True
+        await asyncio.wait({asking[0]})
+        outages.end("kafka")  # as somebody would whom it has just answered
+        assert outages.current == {"kafka"}
+        is_there["coordinator"] = True
+
+    assert said() == [("kafka.unavailable", "warning"), ("kafka.recovered", "info")]
     assert outages.current == frozenset()

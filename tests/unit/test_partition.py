@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from consumers import partition as partition_module
-from consumers.partition import BATCHES_WAITING_MAX, Batch, Feed, FeedClosed, PartitionLoop
+from consumers.partition import BATCHES_WAITING_MAX, Batch, Feed, FeedClosed, PartitionLoop, StuckError
+from consumers.watchdog import STUCK_LOOKS
 from notifier.app import Stop
 from notifier.errors import Unavailable
 from notifier.kafka.access import Access
-from notifier.kafka.group import Commit, Source
+from notifier.kafka.group import Bounds, Commit, Source
 from notifier.outage import Outages
 from notifier.record import Record, Stored
 from tests.owners import FakeClock, spin
@@ -170,16 +171,17 @@ class Group:
         await asyncio.sleep(0)
         found: dict[Source, list[Stored]] = {}
         for source in sources:
-            at = self.cluster.at[source]
+            at = max(self.cluster.at[source], self.cluster.starts.get(source, 0))
             if at < self.cluster.ends.get(source, 0):
                 found[source] = [stored(at)]
                 self.cluster.at[source] = at + 1
         return found
 
-    async def commit(self, offsets: Mapping[Source, Commit]) -> bool:
+    async def commit(self, offsets: Mapping[Source, Commit], *, within_s: float) -> bool:
         """Commit, or what a test has asked for."""
         await asyncio.sleep(0)
         self.cluster.tried.append(dict(offsets))
+        self.cluster.commit_waits.append(within_s)
         outcome = self.cluster.commit_outcomes.popleft() if self.cluster.commit_outcomes else True
         if isinstance(outcome, Exception):
             raise outcome
@@ -188,8 +190,14 @@ class Group:
         self.cluster.committed.set()
         return outcome
 
-    async def ping(self) -> None:
-        """It is there."""
+    async def bounds(self) -> Mapping[Source, Bounds]:
+        """As the cluster has them."""
+        await asyncio.sleep(0)
+        self.cluster.looks += 1
+        return {source: Bounds(self.cluster.starts.get(source, 0), end) for source, end in self.cluster.ends.items()}
+
+    def hear(self) -> None:
+        """Nothing is complained of."""
 
     def end_of(self, source: Source) -> int | None:
         """As the last fetch said."""
@@ -201,10 +209,15 @@ class Cluster:
     """What outlives a member, and what goes wrong."""
 
     ends: dict[Source, int] = field(default_factory=dict)
+    starts: dict[Source, int] = field(default_factory=dict)
+    looks: int = 0
+    """How often it was asked how far its logs go."""
     at: dict[Source, int] = field(default_factory=dict)
     commits: dict[Source, Commit] = field(default_factory=dict)
     commits_at_the_end: dict[Source, Commit] | None = None
     tried: list[dict[Source, Commit]] = field(default_factory=list)
+    commit_waits: list[float] = field(default_factory=list)
+    """How long each commit might have taken."""
     commit_outcomes: deque[bool | Exception] = field(default_factory=deque)
     committed: asyncio.Event = field(default_factory=asyncio.Event)
     away: bool = True
@@ -242,6 +255,8 @@ class Work:
                 self.begun += 1
                 if self.partition in self.job.faults:
                     raise self.job.faults[self.partition]
+                if self.partition in self.job.held:
+                    await feed.hold(TOPIC, "newer_state_version")
                 await self.job.gate(self.partition).wait()
                 offset = taken.records[-1].offset
                 self.taken.append(offset)
@@ -262,6 +277,12 @@ class Job:
     gates: dict[int, asyncio.Event] = field(default_factory=dict)
     faults: dict[int, Exception] = field(default_factory=dict)
     stop: Stop = field(default_factory=Stop)
+    outages: Outages = field(default_factory=lambda: Outages(sleep=lambda _: asyncio.sleep(0)))
+    reads: int = 0
+    """Records that were read of a log beside the group."""
+    held: set[int] = field(default_factory=set)
+    """Partitions that are left alone on purpose."""
+    loop: PartitionLoop | None = None
     ended: asyncio.Task[None] | None = None
 
     def gate(self, partition: int) -> asyncio.Event:
@@ -310,9 +331,11 @@ async def job(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Job]:
         session_timeout_s=10.0,
         work=made.work,
         check=nothing_to_check,
-        outages=Outages(sleep=lambda _: asyncio.sleep(0)),
+        outages=made.outages,
         clock=FakeClock(),
+        records_read=lambda _: made.reads,
     )
+    made.loop = loop
     made.ended = asyncio.get_running_loop().create_task(loop.run(made.stop))
     yield made
     made.stop.say("the end of the test")
@@ -398,6 +421,37 @@ async def test_what_is_taken_away_is_finished_and_committed_before_it_is_let_go(
     assert not job.works[0].was_cut_off
 
 
+async def test_a_rebalance_is_held_up_for_two_seconds_at_most(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole group waits for who hands back: its drain and its commit together are bounded."""
+    monkeypatch.setattr(partition_module, "COMMIT_EVERY_S", 3_600.0)
+    await job.give(0, records=1)
+    await job.until_taken(0, 1)
+
+    await job.group.revoke([source(0)])
+
+    (commit_s,) = job.cluster.commit_waits
+    assert partition_module.DRAIN_S + commit_s <= 2.0
+
+
+async def test_it_ends_though_a_fetch_does_not(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library holds a fetch back for as long as a rebalance takes."""
+    monkeypatch.setattr(partition_module, "STOP_FETCH_S", 0.01)
+
+    async def held(*_: object, **__: object) -> Mapping[Source, list[Stored]]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    await job.give(0, records=1)
+    await job.until_taken(0, 1)
+    job.group.fetch = held  # type: ignore[method-assign] # the rebalance of this test
+    await spin()
+
+    assert await stopped(job) is None
+
+    assert job.cluster.commits == {source(0): Commit(1, "after 0")}
+    assert job.group.is_stopped
+
+
 async def test_what_was_given_back_can_come_again(job: Job) -> None:
     await job.give(0, records=2)
     await job.until_taken(0, 2)
@@ -472,10 +526,10 @@ async def test_what_is_done_while_a_commit_is_out_is_committed_next(job: Job) ->
     await job.give(0, records=0)
     commit = job.group.commit
 
-    async def slow(offsets: Mapping[Source, Commit]) -> bool:
+    async def slow(offsets: Mapping[Source, Commit], *, within_s: float) -> bool:
         is_out.set()
         await may_answer.wait()
-        return await commit(offsets)
+        return await commit(offsets, within_s=within_s)
 
     job.group.commit = slow  # type: ignore[method-assign] # the delay of this test
     job.cluster.ends[source(0)] = 1
@@ -540,3 +594,115 @@ async def test_it_begins_when_kafka_comes(job: Job) -> None:
     await job.give(0, records=1)
 
     await job.until_taken(0, 1)
+
+
+# --- what is stuck ---
+
+
+@pytest.fixture
+def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked without a pause."""
+    monkeypatch.setattr(partition_module, "PING_EVERY_S", 0.0)
+
+
+@pytest.mark.usefixtures("watchful")
+async def test_a_backlog_that_stands_still_ends_the_process(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
+    """Kafka answers, and yet nothing is done: only a new process mends that."""
+    job.gates[1] = asyncio.Event()
+    await job.give(0, 1, records=5)
+    assert job.loop is not None
+    assert job.loop.is_live
+
+    error = await ended(job)
+
+    assert isinstance(error, ExceptionGroup)
+    assert error.subgroup(StuckError) is not None
+    assert not job.loop.is_live
+    assert job.group.is_stopped
+    said = [line for line in capfd.readouterr().err.splitlines() if "partition.stuck" in line]
+    assert len(said) == 1
+    assert "partition=1 reason=no_progress" in said[0]
+
+
+@pytest.mark.usefixtures("watchful")
+async def test_a_commit_that_is_refused_for_ever_ends_the_process(job: Job) -> None:
+    """All is done, and yet it would be done again by whoever comes next."""
+    job.cluster.commit_outcomes += [False] * 100_000
+    await job.give(0, records=1)
+
+    error = await ended(job)
+
+    assert isinstance(error, ExceptionGroup)
+    assert error.subgroup(StuckError) is not None
+
+
+@pytest.mark.usefixtures("watchful")
+async def test_a_group_that_is_never_joined_again_ends_the_process(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
+    await job.give(0, records=1)
+
+    job.group.is_member = False
+
+    error = await ended(job)
+    assert isinstance(error, ExceptionGroup)
+    assert error.subgroup(StuckError) is not None
+    assert "reason=no_membership" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("watchful")
+@pytest.mark.parametrize("why", ["idle", "without partitions", "held", "deleted", "reading", "kafka", "redis"])
+async def test_who_has_a_reason_to_stand_still_is_left_alone(job: Job, why: str) -> None:
+    """L1: what has nothing to do, or waits for what is away, is not ended for it."""
+    away: list[str] = []
+
+    async def work() -> None:
+        for what in away:
+            raise Unavailable(what, "test")
+
+    match why:
+        case "idle":
+            await job.give(0, records=3)
+            await job.until_taken(0, 3)
+        case "without partitions":
+            await job.give(records=0)
+        case "held":
+            job.held.add(0)
+            await job.give(0, records=3)
+        case "deleted":
+            job.cluster.starts[source(0)] = 3
+            await job.give(0, records=3)
+        case "reading":
+            job.gates[0] = asyncio.Event()
+            await job.give(0, records=3)
+        case what:
+            job.gates[0] = asyncio.Event()
+            await job.give(0, records=3)
+            away.append(what)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(job.outages.ride_out(work))
+        for _ in range(5 * STUCK_LOOKS):
+            job.reads += why == "reading"
+            looked = job.cluster.looks
+            await spin(lambda: job.cluster.looks > looked)  # noqa: B023 - waited for at once
+        away.clear()
+
+    assert job.ended is not None
+    assert not job.ended.done()
+    assert job.loop is not None
+    assert job.loop.is_live
+
+
+@pytest.mark.usefixtures("watchful")
+async def test_who_is_slow_and_moves_is_left_alone(job: Job) -> None:
+    """Each step takes many looks, but fewer than it takes to be found stuck."""
+    job.gates[0] = asyncio.Event()
+    await job.give(0, records=50)
+    for _ in range(8):
+        looked, taken = job.cluster.looks, len(job.works[0].taken)
+        await spin(lambda: job.cluster.looks >= looked + STUCK_LOOKS // 2)  # noqa: B023 - waited for at once
+        job.gates[0].set()
+        await spin(lambda: len(job.works[0].taken) > taken)  # noqa: B023 - waited for at once
+        job.gates[0].clear()
+
+    assert job.ended is not None
+    assert not job.ended.done()
