@@ -19,7 +19,7 @@ from typing import Any
 
 import uvloop
 
-from notifier import logs, metrics, notify_verify
+from notifier import heart, logs, metrics, notify_verify
 from notifier.clock import SystemClock
 from notifier.config import Settings
 from notifier.desk import desk_of
@@ -93,6 +93,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     gc.set_threshold(50_000, 20, 20)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            heart.begin(runner.get_loop())
             runner.run(main)
     except CannotListenError:
         raise

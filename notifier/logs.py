@@ -175,8 +175,10 @@ def _console_lines(clock: Clock) -> _Render:
     return render
 
 
-def _printable(value: object) -> str:
+def _printable(value: Any) -> str:
     """A value as a terminal may show it: a control character in it would be obeyed."""
+    if isinstance(value, list) and len(value) > 2 and value == list(range(value[0], value[0] + len(value))):
+        return f"{value[0]}-{value[-1]}"  # two dozen partitions in a row are not read one by one
     text = value if isinstance(value, str) else _json(value).decode()
     text = text[:_TEXT_CHARS_MAX]
     return text if text.isprintable() and " " not in text else repr(text)

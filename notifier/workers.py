@@ -15,13 +15,15 @@ import struct
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from notifier import metrics
 from notifier.health import Health, Reporter
+from notifier.keeping import end_when_over, keep, kill_when_silent
 from notifier.logs import get_logger
 
 log = get_logger()
@@ -32,10 +34,6 @@ METRICS_TIMEOUT_S = 5.0
 """Half of what Prometheus waits for. A worker that does not hand its metrics over in time stands in the sum with its last."""
 METRICS_BYTES_MAX = 67_108_864
 """5,000 channels with a dozen reasons each are 9 MB; what is larger is left out of the sum by its worker."""
-FIRST_RETRY_S = 0.5
-RETRY_S_MAX = 30.0
-SETTLED_S = 60.0
-"""A worker that worked so long and died is started again at once: its end was an accident, not its beginning."""
 STOP_EXTRA_S = 8.0
 """Beyond what is in flight: the end of the producer takes 5 s at most. A worker that takes longer is killed."""
 
@@ -116,7 +114,9 @@ class _Worker:
         await self._ask(_METRICS, METRICS_TIMEOUT_S)
 
     async def _ask(self, question: bytes, timeout_s: float) -> _HealthReport | None:
-        """A worker that is slow, or still starting, is not asked the same twice."""
+        """A worker that is slow, or still starting, is not asked the same twice; one that has gone is not asked."""
+        if self._writer.is_closing():
+            return None
         if question not in self._asked:
             self._asked[question] = asyncio.get_running_loop().create_future()
             self._writer.write(question)
@@ -126,10 +126,9 @@ class _Worker:
         except TimeoutError:
             return None
 
-    def terminate(self) -> None:
-        """Tell it to end; it may have ended by itself a moment ago."""
-        with suppress(ProcessLookupError):
-            self.process.terminate()
+    async def has_spoken(self) -> bool:
+        """A sign of life: its event loop answers."""
+        return await self.health() is not None
 
     async def listen(self) -> None:
         """Take its answers until it ends."""
@@ -186,31 +185,12 @@ class Crew:
         """Keep all workers running while the block runs; then end them in order."""
         async with asyncio.TaskGroup() as tasks:
             for index in range(self._count):
-                tasks.create_task(self._keep(index))
+                name = f"worker-{index + 1}"
+                tasks.create_task(keep(name, partial(self._run_one, index, name), self._stopping))
             try:
                 yield
             finally:
                 self._stopping.set()
-                for worker in self._workers.values():
-                    worker.terminate()
-
-    async def _keep(self, index: int) -> None:
-        loop = asyncio.get_running_loop()
-        name = f"worker-{index + 1}"
-        retry_in_s = FIRST_RETRY_S
-        while not self._stopping.is_set():
-            began = loop.time()
-            pid, status = await self._run_one(index, name)
-            if self._stopping.is_set():
-                return
-            if loop.time() - began >= SETTLED_S:
-                retry_in_s = FIRST_RETRY_S
-            log.warning("child.exited", child=name, pid=pid, status=status, retry_in_s=retry_in_s)
-            try:
-                async with asyncio.timeout(retry_in_s):
-                    await self._stopping.wait()
-            except TimeoutError:
-                retry_in_s = min(2 * retry_in_s, RETRY_S_MAX)
 
     async def _run_one(self, index: int, name: str) -> tuple[int, int]:
         """Run one worker to its end; return its process id and its exit status."""
@@ -226,23 +206,19 @@ class Crew:
         reader, writer = await asyncio.open_connection(sock=ours)
         worker = self._workers[index] = _Worker(process, reader, writer)
         log.info("child.started", child=name, pid=process.pid)
-        if self._stopping.is_set():
-            worker.terminate()  # the word to end came while it was being started
         try:
             async with asyncio.TaskGroup() as tasks:
                 listening = tasks.create_task(worker.listen())
-                killing = tasks.create_task(self._kill_when_late(process))
+                watching = [
+                    tasks.create_task(end_when_over(name, process, self._stopping, self._stop_s_max)),
+                    tasks.create_task(kill_when_silent(name, process, worker.has_spoken)),
+                ]
                 status = await process.wait()
-                listening.cancel()
-                killing.cancel()
+                for task in (listening, *watching):
+                    task.cancel()
         finally:
             writer.close()
             del self._workers[index]
         if worker.snapshot is not None:
             self._retired = metrics.retire([self._retired, worker.snapshot])
         return process.pid, status
-
-    async def _kill_when_late(self, process: Process) -> None:
-        await self._stopping.wait()
-        await asyncio.sleep(self._stop_s_max)
-        process.kill()

@@ -1,4 +1,4 @@
-"""A supervised process does not outlive its supervisor, however that ended."""
+"""A supervised process does not outlive its supervisor, however that ended; and lets it hear that it is alive."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
+
+from notifier import heart
 
 END_S_MAX = 30.0
 """Longer than any service takes to end in order; what still runs then hangs."""
@@ -15,17 +18,19 @@ _STDIN = 0
 
 def end_with_stdin() -> None:
     """
-    Watch standard input, and end this process in order once it closes.
+    Watch standard input, and end this process in order once it closes. Where it is a socket, this process' heart beats into it.
 
     The supervisor holds the other end and never writes. The system closes it when the supervisor is gone, killed or not; unlike
     Linux's PR_SET_PDEATHSIG this works everywhere and does not depend on which thread started the process.
     """
+    heart.beat_to(_STDIN)
     threading.Thread(target=_watch, name="supervisor-watch", daemon=True).start()
 
 
 def _watch() -> None:
-    while os.read(_STDIN, 4096):
-        pass
+    with suppress(ConnectionResetError):  # a socket ends so where beats were not read any more
+        while os.read(_STDIN, 4096):
+            pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(END_S_MAX)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -17,7 +17,7 @@ from notifier import logs
 from notifier.app import Stop, finish_s_max
 from notifier.app import run as run_to_the_end
 from notifier.cli.options import ConfigFile, chosen_file, read_settings
-from notifier.config import Address, Settings
+from notifier.config import Address, Settings, environment
 from notifier.listening import listening
 from notifier.supervisor import Child, Show, supervise
 
@@ -29,6 +29,9 @@ INGRESS_STOP_EXTRA_S = 10.0
 CONSUMER_STOP_S_MAX = 15.0
 """What a consumer's last batch, commit and goodbye to its group take at most; what is not committed is read again."""
 _NAME_WIDTH = 8
+_LEVEL_AT = len("12:00:00.000 ")
+_SERVICE_COLOURS = {"ingress": "cyan", "orders": "green", "fanout": "magenta"}
+_LEVEL_COLOURS = {"warning": "yellow", "error": "red"}
 
 
 def run(context: typer.Context, config_file: ConfigFile = None) -> None:
@@ -44,9 +47,10 @@ def run(context: typer.Context, config_file: ConfigFile = None) -> None:
     _require_free(settings)
     stages = children(settings, chosen_file(context, config_file))
     write = _writer(sys.stdout.buffer)
+    is_coloured = sys.stdout.isatty() and not environment().get("NO_COLOR")
 
     def show(name: str, line: bytes) -> None:
-        write(line if settings.log.format == "json" else f"{name:<{_NAME_WIDTH}}".encode() + line)
+        write(line if settings.log.format == "json" else console_line(name, line, is_coloured=is_coloured))
 
     logs.configure(
         service=SERVICE,
@@ -77,6 +81,16 @@ def children(settings: Settings, config_file: Path | None) -> list[list[Child]]:
             for job, address in listens.items()
         ],
     ]
+
+
+def console_line(name: str, line: bytes, *, is_coloured: bool) -> bytes:
+    """A service's line for people: whose it is comes first; in colours, what went wrong stands out."""
+    whose = f"{name:<{_NAME_WIDTH}}"
+    if not is_coloured:
+        return whose.encode() + line
+    said = line.decode("utf-8", "backslashreplace").rstrip("\n")
+    level = said[_LEVEL_AT:].split(" ", 1)[0]
+    return f"{typer.style(whose, fg=_SERVICE_COLOURS.get(name))}{typer.style(said, fg=_LEVEL_COLOURS.get(level))}\n".encode()
 
 
 def _command(config_file: Path | None, *arguments: str) -> tuple[str, ...]:

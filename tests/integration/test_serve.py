@@ -39,9 +39,10 @@ PATIENCE_S = 30.0
 SERVE = """
 import sys
 from pathlib import Path
-from notifier import config
+from notifier import config, keeping
 from notifier.app import run_serve
 file = Path(sys.argv[1])
+keeping.LOOK_EVERY_S = float(sys.argv[2])
 run_serve(config.load(file, config.environment()), config_file=file)
 """
 
@@ -94,7 +95,7 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    folder: Path, *, bootstrap_servers: str, prefix: str = "none", workers: int = 1
+    folder: Path, *, bootstrap_servers: str, prefix: str = "none", workers: int = 1, look_every_s: float = 5.0
 ) -> AsyncIterator[Served]:
     """`serve` on free ports; killed at the end if it is still there."""
     (folder / "alipayhk.pem").write_bytes(
@@ -125,6 +126,7 @@ keys = ["alipayhk.pem"]
         "-c",
         SERVE,
         str(folder / "notifier.toml"),
+        str(look_every_s),
         stdout=asyncio.subprocess.PIPE,
         env={"PATH": os.defpath, "PYTHONPATH": str(ROOT)},
     )
@@ -298,6 +300,24 @@ def is_there(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+async def test_a_worker_that_hangs_is_killed_and_started_again(tmp_path: Path) -> None:
+    """It still has its share of the public socket's connections: whoever it took would wait."""
+    async with serving(tmp_path, bootstrap_servers="127.0.0.1:1", workers=2, look_every_s=0.05) as served:
+        await served.started()
+        said = [await served.line("kafka.unavailable") for _ in range(2)]  # by then they are at work
+        pid = int(said[0]["instance"].rpartition("-")[2])
+
+        os.kill(pid, signal.SIGSTOP)
+
+        hung = await served.line("child.hung")
+        exited = await served.line("child.exited")
+        await served.line("child.started")
+        assert (hung["pid"], exited["pid"], exited["reason"]) == (pid, pid, "it was killed by SIGKILL")
+        served.process.send_signal(signal.SIGTERM)
+        assert await served.ended() == 0
+    assert [line["pid"] for line in served.lines if line["event"] == "child.hung"] == [pid]
 
 
 async def test_workers_leave_when_their_parent_is_killed(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from notifier import keeping
 from notifier.app import Stop
 from notifier.supervisor import Child, supervise
 
@@ -37,6 +38,20 @@ say("works")
 while True: signal.pause()
 """
 DIES = 'say("works"); sys.exit(3)'
+BEATS = """
+import asyncio, os, time
+from notifier import heart
+heart.BEAT_EVERY_S = 0.01
+heart.beat_to(0)
+async def main(then_s, then):
+    say("works")
+    await asyncio.sleep(then_s)
+    then()
+    await asyncio.Event().wait()
+with asyncio.Runner() as runner:
+    heart.begin(runner.get_loop())
+    runner.run(main({then}))
+"""
 
 
 class Console:
@@ -71,6 +86,7 @@ async def test_a_child_that_dies_is_started_again(capfd: pytest.CaptureFixture[s
     assert "child.exited" in logged
     assert "child=orders" in logged
     assert "status=3" in logged
+    assert "reason='it ended with status 3'" in logged
 
 
 async def test_a_child_that_dies_costs_the_others_nothing() -> None:
@@ -96,6 +112,39 @@ async def test_a_child_that_does_not_end_is_killed(capfd: pytest.CaptureFixture[
 
     assert ("fanout", "does not care") in said
     assert "child.killed" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        pytest.param("lambda: os.kill(os.getpid(), signal.SIGSTOP)", id="it is stopped"),
+        pytest.param("lambda: time.sleep(3600)", id="its event loop is blocked"),
+    ],
+)
+async def test_a_child_that_hangs_is_killed_and_started_again(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    """And a line says why."""
+    monkeypatch.setattr(keeping, "LOOK_EVERY_S", 0.1)
+
+    said = await run_until("works", 2, [[child("orders", BEATS.format(then=f"0.0, {then}"), stop_s_max=0.1)]])
+
+    assert said == [("orders", "works")] * 2
+    logged = capfd.readouterr().err
+    assert "child.hung               child=orders" in logged
+    assert "reason='it was killed by SIGKILL'" in logged
+
+
+async def test_a_child_whose_heart_beats_is_left_alone(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For far longer than one that hangs is."""
+    monkeypatch.setattr(keeping, "LOOK_EVERY_S", 0.2)
+
+    said = await run_until("still", 1, [[child("orders", BEATS.format(then='3.0, lambda: say("still")'))]])
+
+    assert said == [("orders", "works"), ("orders", "still")]
+    assert "child.hung" not in capfd.readouterr().err
 
 
 async def test_a_child_that_died_while_we_stop_is_not_started_again() -> None:

@@ -309,3 +309,13 @@ def test_what_is_remembered_is_bounded() -> None:
         sampled.take((str(number),), 0.0)
 
     assert len(sampled._told) == 3
+
+
+def test_in_the_console_partitions_in_a_row_are_told_by_the_first_and_the_last() -> None:
+    """Two dozen numbers one after the other are nothing to read; those with gaps are told one by one."""
+    out = io.BytesIO()
+    logs.configure(service="run", instance="1", format="console", out=out, clock=_StoppedClock())
+
+    logs.get_logger().info("partitions.assigned", a=list(range(24)), b=[0, 2, 3], c=[7], d=[])
+
+    assert out.getvalue().decode().split()[-4:] == ["a=0-23", "b=[0,2,3]", "c=[7]", "d=[]"]
