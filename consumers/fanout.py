@@ -191,7 +191,7 @@ class FanoutPartition:
         except* FeedClosed:
             pass  # and with it all tasks of this partition ended
         except* NewerStateError:
-            await feed.hold(self._job.topics.deliveries, "newer_state_version")
+            await feed.hold(self._means.topics.deliveries, "newer_state_version")
         finally:
             self._job.partitions.discard(self)
             for callee in self._job.callees.by_name.values():
