@@ -45,9 +45,10 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         if name.startswith("NOTIFIER_"):
             monkeypatch.delenv(name)
     assert main(["init"]) == 0
-    public, internal = free_ports(2)
+    public, internal, nobody = free_ports(3)
     monkeypatch.setenv("NOTIFIER__INGRESS__PUBLIC", f"127.0.0.1:{public}")
     monkeypatch.setenv("NOTIFIER__INGRESS__INTERNAL", f"127.0.0.1:{internal}")
+    monkeypatch.setenv("NOTIFIER__ENDPOINTS__SHOP_OMS__URL", f"http://127.0.0.1:{nobody}/")
     private_path(KEY).rename("private.pem")
     capsys.readouterr()
     return tmp_path
@@ -236,6 +237,7 @@ def test_whatever_hangs_it_ends_and_says_what_hung(shop: Path, check: Check, mon
         stack.callback(name_servers_answer.set)
         monkeypatch.setenv("NOTIFIER__KAFKA__BOOTSTRAP_SERVERS", f"127.0.0.1:{broker},127.0.0.1:{other_broker}")
         monkeypatch.setenv("NOTIFIER__REDIS__URL", f"redis://127.0.0.1:{redis}/0")
+        monkeypatch.delenv("NOTIFIER__ENDPOINTS__SHOP_OMS__URL")
         monkeypatch.setenv(
             "NOTIFIER__ENDPOINTS",
             json.dumps(
