@@ -263,7 +263,7 @@ def _words(reason: str) -> Words:
 
 
 def _print_list(rows: list[dict[str, object]]) -> None:
-    shown = table("id", "received", "order", "reason", "told", "amount", "")
+    shown = table("id", "received", "order", "reason", "amount", "")
     for row in rows:
         add(
             shown,
@@ -271,7 +271,6 @@ def _print_list(rows: list[dict[str, object]]) -> None:
             clock_time(text(row["received_at"])),
             f"{plain(text(row['channel']))}/{plain(text(row['order']))}",
             plain(text(row["reason"])),
-            text(row["told"]) or "",
             money_cell(row["amount"], str(row["currency"])),
             Text("held" if row["is_held"] else "", style="yellow"),
         )

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from notifier.cli.story import ASIDE, MADE, REPEATED, UNREAD, Story
 from notifier.cli.tables import add, money_cell, rows, status, table, text
-from notifier.cli.words import clock_time, clock_time_of, plain
+from notifier.cli.words import clock_time, moment, plain
 from notifier.config import Settings
 from notifier.delivery_report import Delivery, State
 
@@ -25,6 +25,12 @@ def print_story(story: Story, settings: Settings) -> None:
     if story.events[0].event.version > 1:
         console.print(Text(f"Versions below {story.events[0].event.version} have been compacted away.", style="dim"))
     console.print(_evidence_table(story))
+    held = {payment.get("trade_no") for payment in rows(latest.get("payments")) if payment.get("held") is not None}
+    for row in story.evidence:
+        if row["effect"] == ASIDE or (row["reason"] is not None and row["trade_no"] in held):
+            console.print(
+                Text(f"{row['id']} is in quarantine: `notifier quarantine show {row['id']}` says what to do.")
+            )
     if any(True for _ in story.deliveries):
         console.print(_deliveries_table(story))
     for line in _untold(story, settings):
@@ -66,7 +72,9 @@ def _remarks(order: dict[str, object]) -> Iterator[Text]:
 
 
 def _events_table(story: Story) -> Table:
-    shown = table("", "event", "received", "cause", "status", "paid", "refunded", title="Events")
+    has_refunds = any(one.order.get("refunded") for one in story.events)
+    amounts = ("paid", "refunded") if has_refunds else ("paid",)
+    shown = table("", "event", "received", "cause", *amounts, title="Events")
     for one in story.events:
         event, currency = one.event, str(one.order.get("currency"))
         added = f" +{' +'.join(map(plain, event.flags_added))}" if event.flags_added else ""
@@ -76,8 +84,7 @@ def _events_table(story: Story) -> Table:
             Text(plain(event.type)).append(added, style="yellow").append(" late" if event.late else "", style="yellow"),
             clock_time(one.at),
             event.cause if event.reason is None else f"{event.cause}: {plain(event.reason)}",
-            status(str(one.order.get("status"))),
-            *(money_cell(one.order.get(name), currency) for name in ("paid", "refunded")),
+            *(money_cell(one.order.get(name), currency) for name in amounts),
         )
     return shown
 
@@ -86,7 +93,11 @@ _EFFECTS = {MADE: "", ASIDE: "set aside", REPEATED: "nothing new", UNREAD: "not 
 
 
 def _evidence_table(story: Story) -> Table:
-    shown = table("", "received", "kind", "told", "amount", "trade", "made", title="Evidence")
+    # of an order with one trade, which is nearly every one, its number stands above
+    has_trades = len({row["trade_no"] for row in story.evidence} - {None}) > 1
+    shown = table(
+        "", "received", "kind", "told", "amount", *(["trade"] if has_trades else []), "made", title="Evidence"
+    )
     for row in story.evidence:
         effect = str(row["effect"])
         made = f"v{row['version']}" if effect == MADE else _EFFECTS[effect]
@@ -100,7 +111,7 @@ def _evidence_table(story: Story) -> Table:
             text(row["kind"]) or "",
             told if row["by"] is None else f"{told} by {plain(str(row['by']))}",
             money_cell(row["amount"], str(row["currency"])),
-            plain(text(row["trade_no"])) if row["trade_no"] else "",
+            *([plain(text(row["trade_no"]))] if has_trades else []),
             made,
         )
     return shown
@@ -132,7 +143,7 @@ def _deliveries_table(story: Story) -> Table:
 
 def _answer(one: Delivery) -> str:
     said = str(one.status_code) if one.status_code is not None else one.error or ""
-    return f"{said} at {clock_time_of(one.told_at)}" if said and one.told_at else said
+    return f"{said} at {moment(one.told_at)}" if said and one.told_at else said
 
 
 def why(one: Delivery) -> str:
@@ -141,9 +152,9 @@ def why(one: Delivery) -> str:
         case State.WAITING | State.SUSPENDED if one.behind is not None:
             return f"behind v{one.behind}, which comes first"
         case State.SUSPENDED:
-            return f"its endpoint is suspended; waits since {clock_time_of(one.since)}"
+            return f"its endpoint is suspended; waits since {moment(one.since)}"
         case State.WAITING:
-            return f"waits since {clock_time_of(one.since)}, next at {clock_time_of(one.next_attempt_at)}"
+            return f"waits since {moment(one.since)}, next at {moment(one.next_attempt_at)}"
         case State.DEAD:
             return "given up: a dead letter"
         case State.SKIPPED:

@@ -8,11 +8,10 @@ from rich.text import Text
 
 from notifier.cli.words import money, plain
 
-_ORDER_CHARS = 20
-"""A channel and an order number of the usual length stay in one line; longer ones fold."""
-
-_WHOLE = frozenset(("", "id", "changed", "received", "status", "state", "amount", "paid", "refunded"))
-"""Columns that stay in one piece where a terminal is narrow; the others fold."""
+_WHOLE = frozenset(
+    ("", "id", "order", "changed", "received", "kind", "reason", "status", "state", "amount", "paid", "refunded")
+)
+"""Columns that stay in one piece where a terminal is narrow, as long as others can fold."""
 
 
 def table(*columns: str, title: str | None = None) -> Table:
@@ -23,15 +22,21 @@ def table(*columns: str, title: str | None = None) -> Table:
             column,
             overflow="fold",
             no_wrap=column in _WHOLE,
-            min_width=_ORDER_CHARS if column == "order" else None,
             justify="right" if is_money else "left",
         )
     return made
 
 
 def add(shown: Table, *cells: str | Text) -> None:
-    """Add a row. A text that may be a stranger's is shown as it is, whatever rich would read into its brackets."""
-    shown.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
+    """
+    Add a row. A text that may be a stranger's is shown as it is, whatever rich would read into its brackets.
+
+    Where there is no room at all a cell folds: half an amount would be another amount.
+    """
+    texts = [cell if isinstance(cell, Text) else Text(cell) for cell in cells]
+    for one in texts:
+        one.no_wrap = False
+    shown.add_row(*texts)
 
 
 _STATUS_STYLES = {"paid": "green", "refunded": "magenta", "closed": "dim"}

@@ -32,6 +32,11 @@ def clock_time(said: str | None) -> str:
     return clock_time_of(datetime.fromisoformat(said)) if said is not None else "-"
 
 
+def moment(at: datetime | None) -> str:
+    """A time of the last days to the second, as a clock on the wall here shows it."""
+    return f"{at.astimezone():%m-%d %H:%M:%S}" if at is not None else "-"
+
+
 def clock_time_of(at: datetime | None) -> str:
     """A time as a clock on the wall here shows it."""
     return f"{at.astimezone():%Y-%m-%d %H:%M}" if at is not None else "-"
