@@ -14,7 +14,6 @@ from __future__ import annotations
 import struct
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from itertools import chain
 from typing import cast
 from zlib import crc32
 
@@ -52,22 +51,23 @@ _SWEPT_AT_ONCE = 64
 
 _OFFSET = struct.Struct(">Q")
 _POINTER = struct.Struct(">QI")
+_MSGPACK = struct.Struct(">BI")
 
 _MOVE = """
--- Move a view, only if it is still where it was read. Arguments: the expected position ('' for none), the new one, how many
--- entries, then key and value of each, then for each change of a due index: the number of its key in KEYS, the member, the score
+-- Move a view, only if it is still where it was read. Arguments: the expected position ('' for none), the new one, then two
+-- lists: key and value of each entry; for each change of a due index the number of its key in KEYS, the member, and the score
 -- ('' takes it out).
 local position = redis.call('HGET', KEYS[1], '.position') or ''
 if position ~= ARGV[1] then return 0 end
-local last = 3 + 2 * tonumber(ARGV[3])
-for first = 4, last, 1000 do
-  redis.call('HSET', KEYS[1], unpack(ARGV, first, math.min(first + 999, last)))
+local entries, due = cmsgpack.unpack(ARGV[3]), cmsgpack.unpack(ARGV[4])
+for first = 1, #entries, 1000 do
+  redis.call('HSET', KEYS[1], unpack(entries, first, math.min(first + 999, #entries)))
 end
 for group = 4, #KEYS do redis.call('SADD', KEYS[3], KEYS[group]) end
-for at = last + 1, #ARGV, 3 do
-  local index = KEYS[tonumber(ARGV[at])]
-  if ARGV[at + 2] == '' then redis.call('ZREM', index, ARGV[at + 1])
-  else redis.call('ZADD', index, ARGV[at + 2], ARGV[at + 1]) end
+for at = 1, #due, 3 do
+  local index = KEYS[tonumber(due[at])]
+  if due[at + 2] == '' then redis.call('ZREM', index, due[at + 1])
+  else redis.call('ZADD', index, due[at + 2], due[at + 1]) end
 end
 redis.call('HSET', KEYS[1], '.position', ARGV[2])
 return 1
@@ -83,7 +83,8 @@ return found
 
 _REST = """
 -- Keep only a pointer. Arguments: how far this has come, then small hash, key, offset and pointer of each; an entry that has
--- moved on to another offset stays.
+-- moved on to another offset stays. Of a view that was lost meanwhile there is nothing to note.
+if redis.call('HEXISTS', KEYS[1], '.position') == 0 then return end
 for at = 2, #ARGV, 4 do
   local kept = redis.call('HGET', KEYS[1], ARGV[at + 1])
   if kept and string.sub(kept, 1, 8) == ARGV[at + 2] then
@@ -246,14 +247,17 @@ class RedisViews:
         """Move the view, in one atomic step, and only if its position is still the expected one; whether it was."""
         groups = {group: number for number, group in enumerate(dict.fromkeys(change.group for change in due), start=4)}
         keys = [*self._view(topic, partition), *(self._due(topic, partition, group) for group in groups)]
-        arguments: list[bytes | str | int] = [
-            "" if expected is None else expected,
-            position,
-            len(entries),
-            *chain.from_iterable((key, _OFFSET.pack(kept.offset) + kept.body) for key, kept in entries.items()),
+        flat = [one for key, kept in entries.items() for one in (key, _OFFSET.pack(kept.offset) + kept.body)]
+        changes = [
+            one
+            for change in due
+            for one in (
+                b"%d" % groups[change.group],
+                change.key,
+                b"" if change.due_ms is None else b"%d" % change.due_ms,
+            )
         ]
-        for change in due:
-            arguments += (groups[change.group], change.key, "" if change.due_ms is None else change.due_ms)
+        arguments = ["" if expected is None else expected, position, _list(flat), _list(changes)]
         async with _answering():
             return bool(await self._move(keys=keys, args=arguments))
 
@@ -324,6 +328,16 @@ class RedisViews:
 
     def _due(self, topic: str, partition: int, group: str) -> str:
         return self._name(topic, partition, f"due:{group}")
+
+
+def _list(texts: Sequence[bytes]) -> bytes:
+    """
+    A list as one argument of a script, because redis-py spends microseconds on each argument of a command.
+
+    MessagePack, as Redis' cmsgpack reads it: it knows no `bin`, so each is a `str` (32 bits of length), and so is the array's.
+    """
+    pack = _MSGPACK.pack
+    return pack(0xDD, len(texts)) + b"".join([pack(0xDB, len(text)) + text for text in texts])
 
 
 def _kept(packed: bytes) -> Kept:

@@ -257,6 +257,8 @@ class FakeViews:
 
         def work() -> None:
             view = self.views[topic, partition]
+            if view.position is None:
+                return
             for key, pointer in pointers.items():
                 if key in view.entries and view.entries[key].offset == pointer.offset:
                     view.resting[key] = pointer

@@ -151,6 +151,14 @@ async def test_what_has_moved_on_does_not_rest(store: ViewStore) -> None:
     assert await store.read(TOPIC, P, [b"k"]) == (5, [Kept(4, b"newer")])
 
 
+async def test_nothing_rests_in_a_view_that_was_lost_meanwhile(store: ViewStore) -> None:
+    """A note of how far resting has come, without a position, would be part of no view."""
+    await store.rest(TOPIC, P, {b"k": Pointer(3, 7)}, upto=5)
+
+    assert await store.rested_upto(TOPIC, P) == 0
+    assert await store.read(TOPIC, P, [b"k"]) == (None, [None])
+
+
 async def test_what_points_below_the_start_of_its_log_is_taken_out(store: ViewStore) -> None:
     entries = {f"k{number}".encode(): Kept(number, b"body") for number in range(300)}
     await store.write(TOPIC, P, expected=None, position=300, entries=entries, due=[])
