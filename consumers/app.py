@@ -8,13 +8,14 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from consumers.callees import Callees
 from consumers.client import Client, Lookup
 from consumers.fanout import WAITING_MAX, FanoutJob
 from consumers.orders import OrdersJob
 from consumers.partition import PartitionLoop, StuckError, Work
+from consumers.rebuilding import RebuildLines, Rebuilds
 from consumers.serving import Means
 from consumers.view import RecreatedTopicError
 from notifier import logs, metrics
@@ -39,12 +40,21 @@ APPEND_TIMEOUT_S = 10.0
 """A consumer has no caller that waits: longer than the door's, short enough that a broken producer is found."""
 
 
-def run_consume(job: Job, settings: Settings, *, listen: Address | None = None) -> None:
+def run_consume(
+    job: Job,
+    settings: Settings,
+    *,
+    listen: Address | None = None,
+    rebuilds: Rebuilds | None = None,
+    out: BinaryIO | None = None,
+) -> None:
     """
     Work until SIGTERM or SIGINT.
 
     Args:
         listen: where to answer for health and metrics, if anywhere.
+        rebuilds: shows how far a view that is built again has come, instead of log lines.
+        out: where log lines go instead of stdout.
 
     Raises:
         CannotListenError: that address cannot be had.
@@ -55,18 +65,19 @@ def run_consume(job: Job, settings: Settings, *, listen: Address | None = None) 
         instance=f"{socket.gethostname()}-{os.getpid()}",
         format=settings.log.format,
         level=settings.log.level,
+        out=out,
     )
-    run(_consume(job, settings, listen))
+    run(_consume(job, settings, listen, rebuilds or RebuildLines()))
 
 
-async def _consume(job: Job, settings: Settings, listen: Address | None) -> None:
+async def _consume(job: Job, settings: Settings, listen: Address | None, rebuilds: Rebuilds) -> None:
     stop = Stop()
     stop.on_signals(signal.SIGTERM, signal.SIGINT)
     outages = Outages()
     async with AsyncExitStack() as stack:
         # first of all, and outside of every task group: an address that cannot be had is one clear message
         sock = stack.enter_context(listening(listen, "--listen")) if listen is not None else None
-        loop = await stack.enter_async_context(partition_loop(job, settings, outages))
+        loop = await stack.enter_async_context(partition_loop(job, settings, outages, rebuilds))
         address = None
         if sock is not None:
             address = address_of(sock)
@@ -81,7 +92,9 @@ async def _consume(job: Job, settings: Settings, listen: Address | None) -> None
 
 
 @asynccontextmanager
-async def partition_loop(job: Job, settings: Settings, outages: Outages) -> AsyncIterator[PartitionLoop]:
+async def partition_loop(
+    job: Job, settings: Settings, outages: Outages, rebuilds: Rebuilds | None = None
+) -> AsyncIterator[PartitionLoop]:
     """The job's loop with all that it needs, which is closed at the end of the block."""
     access = Access.to(settings.kafka, f"notifier-{job}-{os.getpid()}")
     topics, clock = Topics(settings.kafka.topic_prefix), SystemClock()
@@ -93,13 +106,14 @@ async def partition_loop(job: Job, settings: Settings, outages: Outages) -> Asyn
         timeout_s=APPEND_TIMEOUT_S,
         record_bytes_max=record_bytes_max(settings.ingress.body_bytes_max),
     )
+    rebuilds = rebuilds or RebuildLines()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
         stack.push_async_callback(reader.close)
         appender = await stack.enter_async_context(producer)
         work: Callable[[int], Work]
         if job == "orders":
-            work = OrdersJob(topics, store, reader, appender, outages, clock, settings.orders.quiet_s).work
+            work = OrdersJob(topics, store, reader, appender, outages, clock, settings.orders.quiet_s, rebuilds).work
             reads, writes = [topics.inbox], [topics.orders, topics.quarantine]
         else:
             client = await stack.enter_async_context(client_of(settings))
@@ -116,7 +130,7 @@ async def partition_loop(job: Job, settings: Settings, outages: Outages) -> Asyn
                 waiting_max=max(WAITING_MAX // settings.kafka.partitions, 1),
             )
             callees = Callees(settings.endpoints, settings.delivery, lots)
-            fanout = FanoutJob(means, callees, appender, settings.orders.quiet_s)
+            fanout = FanoutJob(means, callees, appender, settings.orders.quiet_s, rebuilds)
             work, reads, writes = fanout.work, [topics.orders, topics.commands], [topics.deliveries]
 
         async def check() -> None:

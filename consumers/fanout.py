@@ -26,6 +26,7 @@ from consumers.notes import DELIVERIES_AWAY_TOO_LONG, note, resume
 from consumers.obeying import Obeying
 from consumers.partition import Feed, FeedClosed
 from consumers.reading_back import ReadingBack
+from consumers.rebuilding import RebuildLines, Rebuilds
 from consumers.recorder import Recorder, lane_in
 from consumers.serving import Means, Serving
 from consumers.taking_up import TakingUp
@@ -76,6 +77,7 @@ class FanoutJob:
     appender: Appender
     quiet_s: int
     """After this a lane with nothing waiting keeps only a pointer in the view."""
+    rebuilds: Rebuilds = field(default_factory=RebuildLines)
     partitions: set[FanoutPartition] = field(default_factory=set)
     """Those at work now."""
     obeyed: dict[str, datetime] = field(default_factory=dict)
@@ -112,7 +114,13 @@ class FanoutPartition:
         self._partition = partition
         self._tasks = asyncio.TaskGroup()
         self._view = View(
-            means.topics.deliveries, partition, LANES, store=means.store, reader=means.reader, appender=job.appender
+            means.topics.deliveries,
+            partition,
+            LANES,
+            store=means.store,
+            reader=means.reader,
+            appender=job.appender,
+            rebuilds=job.rebuilds,
         )
         self._recorder = Recorder(self._view, means.outages, on_record=self._on_record)
         self._endpoints = Endpoints(self._view, self._recorder, means.clock)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from consumers.view import RecreatedTopicError
+from consumers.view import bounds_reaching
 from notifier.kafka.group import Commit
 from notifier.ports import LogReader
 from notifier.topics import DAY_MS
@@ -77,12 +77,13 @@ async def resume(
         Unavailable: no answer.
     """
     commit = await commits.committed(topic)
-    start, end = await reader.bounds(topic, partition)
-    if commit is not None and commit.offset > end:
-        raise RecreatedTopicError(
-            f"{topic} partition {partition} ends at {end}, but {commit.offset} was committed: the topic was deleted and made"
-            " anew. Give the installation a new kafka.topic_prefix, or delete the consumer group to start over."
-        )
+    start, end = await bounds_reaching(
+        reader,
+        topic,
+        partition,
+        commit.offset if commit is not None else 0,
+        remedy="to start over on purpose, delete the consumer group",
+    )
     noted = read_note(commit.metadata) if commit is not None else None
     is_recent = noted is not None and now - noted.at <= too_long
     return Resumed(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from consumers.notes import ORDERS_AWAY_TOO_LONG, note, resume
 from consumers.partition import Batch, Feed
+from consumers.rebuilding import RebuildLines, Rebuilds
 from consumers.turns import in_turns
 from consumers.view import Merging, RecreatedTopicError, View
 from notifier import events, evidence, metrics
@@ -54,6 +55,7 @@ class OrdersJob:
     clock: Clock
     quiet_s: int
     """After this an order that did not change keeps only a pointer in the view."""
+    rebuilds: Rebuilds = field(default_factory=RebuildLines)
     folding: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One partition is folded at a time: what it amounts to is then on its way to Kafka while the next one is folded."""
 
@@ -76,12 +78,24 @@ class OrdersPartition:
         self._job = job
         self._partition = partition
         self._view = View(
-            job.topics.orders, partition, ORDERS, store=job.store, reader=job.reader, appender=job.appender
+            job.topics.orders,
+            partition,
+            ORDERS,
+            store=job.store,
+            reader=job.reader,
+            appender=job.appender,
+            rebuilds=job.rebuilds,
         )
         self.in_flight = 0
 
     async def run(self, feed: Feed) -> None:
-        """Fold until the partition is taken away."""
+        """Fold until the partition is taken away; leave alone what a later release has written."""
+        try:
+            await self._work(feed)
+        except NewerStateError:
+            await feed.hold(self._job.topics.orders, "newer_state_version")
+
+    async def _work(self, feed: Feed) -> None:
         job, inbox = self._job, self._job.topics.inbox
         upto = await job.outages.ride_out(lambda: self._open(feed))
         feed.begin(inbox, upto)
@@ -138,9 +152,6 @@ class OrdersPartition:
         self.in_flight = len(batch.records)
         try:
             lines = await self._job.outages.ride_out(lambda: self._fold(batch.records))
-        except NewerStateError:
-            await feed.hold(batch.topic, "newer_state_version")
-            return batch.records[0].offset
         finally:
             self.in_flight = 0
         upto = batch.records[-1].offset + 1

@@ -10,16 +10,20 @@ The numbers are those of the design's rules.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from itertools import islice
 from typing import NamedTuple
 
+from consumers.rebuilding import RebuildLines, Rebuilds
+from consumers.turns import in_turns
 from notifier import metrics
 from notifier.kept import kept, record_in
 from notifier.logs import get_logger
-from notifier.ports import Appender, DueChange, Kept, LogReader, Pointer, ViewStore
-from notifier.record import Record
+from notifier.ports import Appender, Chunk, DueChange, Kept, LogReader, Pointer, ViewStore
+from notifier.record import Record, Stored
 
 log = get_logger()
 
@@ -48,8 +52,18 @@ class Snapshot(NamedTuple):
     known: dict[bytes, Record]
 
 
+MOVED_AT_ONCE = 5_000
+"""Keys for which a catch-up reads on before it moves the view: Redis writes so many in some ten milliseconds."""
+
 HELD_MAX = 10_000
-"""Keys for which a catch-up that has met an older record last reads on, before it heals and moves the view."""
+"""The same, where an older record lies last of some key: a newer one may follow."""
+
+KNOWN_MAX = 5_000
+"""Keys that a catch-up keeps at hand of what it has written: an order's records lie near one another."""
+
+ASK_AGAIN_EVERY_S = 0.5
+ASK_AGAIN_TIMES = 20
+"""For as long as a broker that is cut off from the others may take itself for the leader, and tell an old end."""
 
 RESTED_AT_ONCE_MAX = 20_000
 """Records that one look goes through for what has become quiet."""
@@ -63,7 +77,15 @@ class View:
     """
 
     def __init__(
-        self, topic: str, partition: int, merging: Merging, *, store: ViewStore, reader: LogReader, appender: Appender
+        self,
+        topic: str,
+        partition: int,
+        merging: Merging,
+        *,
+        store: ViewStore,
+        reader: LogReader,
+        appender: Appender,
+        rebuilds: Rebuilds | None = None,
     ) -> None:
         self.topic = topic
         self.partition = partition
@@ -71,6 +93,7 @@ class View:
         self._store = store
         self._reader = reader
         self._appender = appender
+        self._rebuilds = rebuilds or RebuildLines()
         self.known_end = 0
         """E: the end of the log as far as we know it. It only rises (rule 4)."""
 
@@ -83,14 +106,14 @@ class View:
         """
         # the position before the end: another owner may move both in between
         read = await self._store.read(self.topic, self.partition, ())
-        _, end = await self._reader.bounds(self.topic, self.partition)
         self.known_end = max(end_in_commit, read.position or 0)
-        if self.known_end > end:
-            raise RecreatedTopicError(
-                f"{self.topic} partition {self.partition} ends at {end}, but {self.known_end} was known"
-                " of it: the topic was deleted and made anew. Give the installation a new kafka.topic_prefix, or bring the old"
-                " topic back; to start over on purpose, delete the consumer groups and this topic's keys in Redis."
-            )
+        _, end = await bounds_reaching(
+            self._reader,
+            self.topic,
+            self.partition,
+            self.known_end,
+            remedy="to start over on purpose, delete the consumer groups and this topic's keys in Redis",
+        )
         self.known_end = end
         await self.read(())
 
@@ -110,6 +133,7 @@ class View:
     async def read(self, keys: Iterable[bytes]) -> Snapshot:
         """What is known of these keys, from a view that reaches the known end (rule 4)."""
         wanted = list(dict.fromkeys(keys))
+        dangled = 0
         while True:
             read = await self._store.read(self.topic, self.partition, wanted)
             self.known_end = max(self.known_end, read.position or 0)
@@ -122,11 +146,15 @@ class View:
                     continue  # this owner's own writer has gone on while what rests was read from the log
                 return Snapshot(read.position, known)
             await self._fetch_end()  # a pointer dangles because the view is behind: then there is more to catch up with
-            if (read.position or 0) >= self.known_end:
+            if (read.position or 0) < self.known_end:
+                continue
+            if dangled == ASK_AGAIN_TIMES:
                 raise RecreatedTopicError(
                     f"{self.topic} partition {self.partition} has other records where its view points: the topic was made anew."
                     " Give the installation a new kafka.topic_prefix, or delete the topic's keys in Redis to build it again."
                 )
+            dangled += 1
+            await asyncio.sleep(ASK_AGAIN_EVERY_S)  # or a broker tells an old end, and what lies there is beyond it
 
     async def append(self, snapshot: Snapshot, records: Sequence[Record]) -> None:
         """
@@ -150,41 +178,24 @@ class View:
             await self._store.forget(self.topic, self.partition)
             return
         began, count, upto = time.monotonic(), 0, self.known_end
-        held: dict[bytes, tuple[Record, int]] = {}  # read, and not in the view yet
-        behind: dict[bytes, Record] = {}  # the newest that was read of each key of which an older record lies last
+        begin = max(position or 0, start)
+        catching_up = _CatchingUp(self._merging)
         async with aclosing(self._reader.read(self.topic, self.partition, position or 0, upto)) as chunks:
-            async for chunk in chunks:
-                keys = list(dict.fromkeys(stored.record.key for stored in chunk.records))
-                before = await self._store.read(self.topic, self.partition, keys)
-                if before.position != position:
-                    return  # somebody else moved it meanwhile: read again from there
-                # a pointer that dangles here is of a record that a later one in this log has superseded
-                merged = await self._records(keys, before.entries, is_strict=False) or {}
-                offsets = {
-                    key: entry.offset for key, entry in zip(keys, before.entries, strict=True) if entry is not None
-                }
-                for key in held.keys() & set(keys):
-                    merged[key], offsets[key] = held[key]
-                last: dict[bytes, Record] = {}
-                for stored in chunk.records:
-                    key = stored.record.key
-                    last[key] = stored.record
-                    merged[key] = self._merging.merge(merged.get(key), stored.record)
-                    if merged[key] == stored.record or key not in offsets:
-                        # a repetition moves it on too: of equal records compaction keeps the last
-                        offsets[key] = stored.offset
-                for key, record in last.items():
-                    held[key] = merged[key], offsets[key]
-                    behind.pop(key, None)
-                    if merged[key] != record:
-                        behind[key] = merged[key]
-                count += len(chunk.records)
-                if behind and chunk.next_offset < upto and len(held) < HELD_MAX:
-                    continue  # a newer one may lie ahead; what is known so far would be appended behind it, as an older one again
-                await self._heal(list(behind.values()))
-                if not await self._move(position, chunk.next_offset, held):
-                    return
-                position, held, behind = chunk.next_offset, {}, {}
+            with self._rebuilds.begin(self.topic, self.partition, max(upto - begin, 1)) as tell:
+                async for chunk in chunks:
+                    if not await self._learn(position, catching_up, chunk):
+                        return  # somebody else moved it meanwhile: read again from there
+                    await in_turns(chunk.records, catching_up.take)
+                    count += len(chunk.records)
+                    # where an older one lies last, a newer may lie ahead: healed now, an older would come to lie behind it
+                    held_max = HELD_MAX if catching_up.behind else MOVED_AT_ONCE
+                    if chunk.next_offset < upto and len(catching_up.held) < held_max:
+                        continue
+                    await self._heal(catching_up.newest())
+                    if not await self._move(position, chunk.next_offset, catching_up.written()):
+                        return
+                    position = chunk.next_offset
+                    tell(position - begin)
         if count:
             metrics.VIEWS_REPAIRED.of(self.topic).inc()
             log.warning(
@@ -194,6 +205,19 @@ class View:
                 records=count,
                 duration_ms=round((time.monotonic() - began) * 1000, 1),
             )
+
+    async def _learn(self, position: int | None, catching_up: _CatchingUp, chunk: Chunk) -> bool:
+        """Bring in what the view holds of a chunk's keys; False if it is not at this position any more."""
+        keys = catching_up.unknown(chunk.records)
+        before = await self._store.read(self.topic, self.partition, keys)
+        if before.position != position:
+            return False
+        # a pointer that dangles here is of a record that a later one in this log has superseded
+        records = await self._records(keys, before.entries, is_strict=False) or {}
+        for key, entry in zip(keys, before.entries, strict=True):
+            if entry is not None and key in records:
+                catching_up.known[key] = records[key], entry.offset
+        return True
 
     async def _heal(self, newest: Sequence[Record]) -> None:
         """Append the newest again where an older record lies last, before the position may pass it (rule 6)."""
@@ -229,8 +253,17 @@ class View:
             await self._store.rest(self.topic, self.partition, pointers, upto=min(chunk.next_offset, end))
 
     async def _move(self, expected: int | None, position: int, latest: Mapping[bytes, tuple[Record, int]]) -> bool:
-        entries = {key: kept(record, offset) for key, (record, offset) in latest.items()}
-        due = [change for record, _ in latest.values() if (change := self._merging.due(record)) is not None]
+        entries: dict[bytes, Kept] = {}
+        due: list[DueChange] = []
+
+        def put(item: tuple[bytes, tuple[Record, int]]) -> None:
+            key, (record, offset) = item
+            entries[key] = kept(record, offset)
+            change = self._merging.due(record)
+            if change is not None:
+                due.append(change)
+
+        await in_turns(list(latest.items()), put)
         return await self._store.write(
             self.topic, self.partition, expected=expected, position=position, entries=entries, due=due
         )
@@ -256,3 +289,82 @@ class View:
                     elif is_strict and entry.offset >= (await self._reader.bounds(self.topic, self.partition))[0]:
                         return None
         return records
+
+
+class _CatchingUp:
+    """
+    What a catch-up knows of the keys that it has met: what the view holds at its position, and what was read since.
+
+    What it has written once need not be asked for again as long as the view is still where it was left: a view at a position is
+    the fold of the log below it, whoever wrote it.
+    """
+
+    def __init__(self, merging: Merging) -> None:
+        self._merging = merging
+        self.known: dict[bytes, tuple[Record, int]] = {}
+        """The merged state of a key, and the offset of the last record that is it."""
+        self.held: dict[bytes, None] = {}
+        """Read, and not in the view yet."""
+        self.behind: dict[bytes, None] = {}
+        """Of these, the keys of which an older record lies last."""
+
+    def unknown(self, records: Sequence[Stored]) -> list[bytes]:
+        """The keys of these records of which nothing is known yet, each once."""
+        return [key for key in dict.fromkeys(stored.record.key for stored in records) if key not in self.known]
+
+    def take(self, stored: Stored) -> None:
+        """Merge the next record (rule 1)."""
+        record, offset = stored.record, stored.offset
+        key = record.key
+        self.held[key] = None
+        self.behind.pop(key, None)
+        before = self.known.get(key)
+        if before is not None:
+            merged = self._merging.merge(before[0], record)
+            if merged != record:
+                self.behind[key] = None
+                record, offset = merged, before[1]
+            # else: a repetition moves it on too, for of equal records compaction keeps the last
+        self.known[key] = record, offset
+
+    def newest(self) -> list[Record]:
+        """The merged state of each key of which an older record lies last."""
+        return [self.known[key][0] for key in self.behind]
+
+    def written(self) -> dict[bytes, tuple[Record, int]]:
+        """What the view has not got yet; from now on it has, or all of this is given up."""
+        latest = {key: self.known[key] for key in self.held}
+        self.held.clear()
+        self.behind.clear()
+        for key in list(islice(self.known, max(len(self.known) - KNOWN_MAX, 0))):
+            del self.known[key]
+        return latest
+
+
+async def bounds_reaching(reader: LogReader, topic: str, partition: int, known: int, *, remedy: str) -> tuple[int, int]:
+    """
+    The start and end of a log that was known to reach an offset.
+
+    A broker that does not know yet that it leads no more tells an old end. So an end that lies too low is asked for again, for
+    longer than such a broker goes on.
+
+    Args:
+        remedy: what to do instead of giving the installation another prefix.
+
+    Raises:
+        RecreatedTopicError: the log stays too short.
+        Unavailable: no answer.
+    """
+    start, end = await reader.bounds(topic, partition)
+    for _ in range(ASK_AGAIN_TIMES):
+        if end >= known:
+            break
+        await asyncio.sleep(ASK_AGAIN_EVERY_S)
+        start, end = await reader.bounds(topic, partition)
+    if end < known:
+        raise RecreatedTopicError(
+            f"{topic} partition {partition} ends at {end} each time that it is asked for, but {known} was known of it: the topic"
+            " was deleted and made anew, or its leader has lost its end. Where brokers are away, bring them back and start again."
+            f" Give the installation a new kafka.topic_prefix, or bring the old topic back; {remedy}."
+        )
+    return start, end

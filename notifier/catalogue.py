@@ -250,6 +250,14 @@ _JOBS = (
         "Redis was not where the log says (flushed, failed over, an old copy); `records` were read from the log to mend it.",
         "None once. Often: see why Redis loses data (eviction, fail-over, restarts).",
     ),
+    _entry(
+        "view.rebuilding",
+        "info",
+        "topic partition done total percent per_s",
+        "A partition's view in Redis is being built from its log: `done` of `total` offsets, `per_s` of them a second. Said at"
+        " the start if there is much to read, then every 5 s. Other partitions go on meanwhile.",
+        "Wait: this partition works again when it is done. Often: as for `view.repaired`.",
+    ),
 )
 
 _SERVICES = (

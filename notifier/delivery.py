@@ -316,6 +316,8 @@ def merge(known: Record | None, new: Record) -> Record:
     if known is None or known == new:
         return new
     before, after = from_record(known), from_record(new)
+    if after.lane.settled >= before.lane.known and not (before.lane.dead or before.lane.again):
+        return new  # as it is nearly always: what the older one knows of is settled in the newer
     joined = join(before.lane, after.lane)
     if joined == after.lane:
         return new

@@ -201,10 +201,10 @@ def id_of(record: Record) -> str:
 
 def version_of(record: Record) -> int:
     """The order's version, from the record's header: what merging needs, without reading the value."""
-    version = record.header("ce_orderversion")
-    if version is None:
-        raise ValueError("an orders record without ce_orderversion")
-    return int(version)
+    for name, version in reversed(record.headers):  # it is one of the last
+        if name == "ce_orderversion":
+            return int(version)
+    raise ValueError("an orders record without ce_orderversion")
 
 
 def order_in(record: Record) -> bytes:

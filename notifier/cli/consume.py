@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, BinaryIO, cast
 
 import typer
+from rich.console import Console
 
 from consumers.app import run_consume
+from consumers.rebuilding import MANY_RECORDS
 from notifier.cli.options import ConfigFile, read_settings
+from notifier.cli.rebuild_bar import RebuildBar
 from notifier.config import Address
 
 
@@ -34,6 +38,8 @@ def consume(
     `orders` folds what the ingress stored into orders, and writes an event for each change. `fanout` tells each event to the
     merchants' endpoints that want it, and tries again until they accept it.
 
+    Where Redis was lost, what it held is built again from the logs first: with a bar in a terminal, else with log lines.
+
     It starts without Kafka or Redis too, and works once they are there. SIGTERM or Ctrl-C ends it; what it had not finished is
     done by the next process.
     """
@@ -45,7 +51,14 @@ def consume(
             raise typer.BadParameter(f"{fault}.", param_hint="--listen") from None
     # Orders are folded by what stands in each record; whom to tell stands in the settings alone.
     settings = read_settings(context, config_file, needs="endpoints" if job is Job.FANOUT else None)
-    run_consume(job.value, settings, listen=address)
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        run_consume(job.value, settings, listen=address)
+        return
+    # a person watches: what takes long is a bar, and lines and bar share the screen
+    bar = RebuildBar(Console(stderr=True), sys.stdout.buffer, many=MANY_RECORDS)
+    run_consume(
+        job.value, settings, listen=address, rebuilds=bar, out=cast(BinaryIO, bar)
+    )  # the part of it that is used
 
 
 def register(app: typer.Typer) -> None:

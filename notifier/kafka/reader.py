@@ -16,7 +16,8 @@ from notifier.kafka.ending import ended
 from notifier.ports import Chunk
 from notifier.record import Record, Stored
 
-FETCH_BYTES_MAX = 8 * 1024 * 1024
+FETCH_BYTES_MAX = 4 * 1024 * 1024
+"""Of one read; after a flush of Redis there is one for each partition of a process at once."""
 STALL_S = 15.0
 """How long a read may bring nothing before we say that Kafka does not answer."""
 
@@ -28,7 +29,7 @@ class Reader:
     A read borrows a consumer of its own, so that a long one holds nothing else up; consumers are kept for the next read.
     """
 
-    def __init__(self, access: Access, *, chunk_records_max: int = 5_000) -> None:
+    def __init__(self, access: Access, *, chunk_records_max: int = 2_000) -> None:
         self._access = access
         self._chunk_records_max = chunk_records_max
         self._idle: list[AIOKafkaConsumer] = []

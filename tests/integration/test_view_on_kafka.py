@@ -21,6 +21,7 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 from redis.asyncio import Redis
 
 import consumers.orders
+import consumers.view
 from consumers.orders import OrdersJob
 from consumers.partition import PartitionLoop
 from consumers.view import RecreatedTopicError
@@ -66,7 +67,7 @@ def key_of(order: str) -> bytes:
 
 @dataclass
 class Installation:
-    """One installation with one partition, and what its tests do to it."""
+    """One installation, mostly with one partition, and what its tests do to it."""
 
     bootstrap_servers: str
     topics: Topics
@@ -195,8 +196,8 @@ async def installed(
     """Makes the installation, with other topic settings where a test needs them."""
     async with AsyncExitStack() as stack:
 
-        async def installing(settings: dict[str, str] | None = None) -> Installation:
-            topics = await create_topics(bootstrap_servers, topic_prefix, partitions=1, settings=settings)
+        async def installing(settings: dict[str, str] | None = None, *, partitions: int = 1) -> Installation:
+            topics = await create_topics(bootstrap_servers, topic_prefix, partitions=partitions, settings=settings)
             redis = Redis.from_url(redis_url)
             stack.push_async_callback(redis.aclose)
             views = RedisViews(redis_url, key_prefix=key_prefix)
@@ -241,6 +242,36 @@ async def test_after_a_flush_the_view_is_caught_up_from_the_log(installed: Insta
         assert await one.versions("A", 3) == [1, 2]
         view = await one.until_view(lambda read: read.position == 3, "A", "B")
         assert [entry.offset for entry in view.entries] == [2, 1]
+
+
+async def test_while_one_view_is_built_again_other_partitions_go_on(installed: Installed) -> None:
+    """Its partition has to wait for it, and no other has."""
+    one = await installed(partitions=2)
+    async with one.orders_job():
+        await one.receive(evidence_of("A", 1))
+        await one.told(1)
+    await one.flush()
+    is_building, held = asyncio.Event(), asyncio.Event()
+    write = one.views.write
+
+    async def written_when_let_go(topic: str, partition: int, **more: Any) -> bool:
+        if partition == P:
+            is_building.set()
+            await held.wait()
+        return bool(await write(topic, partition, **more))
+
+    one.views.write = written_when_let_go
+
+    async with one.orders_job():
+        await one.receive(evidence_of("A", 2))
+        await is_building.wait()
+        await one.producer.append(one.topics.inbox, P + 1, [evidence_of("B", 1)])
+
+        async for chunk in one.reader.read(one.topics.orders, P + 1, 0, 1):
+            assert [stored.record.key for stored in chunk.records] == [key_of("B")]
+        assert (await one.view("A")).position is None, "the view of the first is still being built"
+        held.set()
+        assert await one.versions("A", 2) == [1, 2]
 
 
 async def test_an_old_copy_of_redis_is_caught_up_before_it_is_believed(installed: Installed) -> None:
@@ -337,8 +368,9 @@ async def test_a_group_that_kafka_forgot_reads_from_the_earliest_and_repeats_not
     ],
 )
 async def test_a_topic_that_was_made_anew_is_refused_with_its_remedy(
-    installed: Installed, topic: str, received: int, why: str
+    installed: Installed, monkeypatch: pytest.MonkeyPatch, topic: str, received: int, why: str
 ) -> None:
+    monkeypatch.setattr(consumers.view, "ASK_AGAIN_EVERY_S", 0.01)
     one = await installed()
     async with one.orders_job():
         await one.receive(evidence_of("A", 1), evidence_of("A", 2))
