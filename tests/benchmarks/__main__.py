@@ -29,6 +29,8 @@ from .fold import measure_fold
 from .ingress import measure_ingress
 from .installation import Installation, installation
 from .latency import measure_latency
+from .rebuild import measure_rebuild
+from .warm import measure_warm
 
 FOLDER = Path(".local")
 
@@ -46,6 +48,20 @@ AIMS: dict[str, tuple[str, str]] = {
     "latency_ingress_cpu_us": ("  CPU per notification at that rate, ingress, µs", ""),
     "latency_orders_cpu_us": ("  orders, µs", ""),
     "latency_fanout_cpu_us": ("  fan-out, µs", ""),
+    "rebuild_orders_per_s": ("records per second of a view built from its log: orders", "≥ 50,000"),
+    "rebuild_lanes_per_s": ("  lanes", "≥ 50,000"),
+    "rebuild_waiting_lanes_per_s": ("  lanes in which something waits, one record each", ""),
+    "rebuild_orders_cpu_us": ("  CPU per record, orders, µs", ""),
+    "rebuild_lanes_cpu_us": ("  lanes, µs", ""),
+    "rebuild_waiting_lanes_cpu_us": ("  lanes in which something waits, µs", ""),
+    "redis_bytes_order": ("Redis bytes per live order", "400 – 800"),
+    "redis_bytes_quiet_order": ("  per quiet order", "20 – 60"),
+    "redis_bytes_lane": ("  per live lane", ""),
+    "redis_bytes_quiet_lane": ("  per quiet lane", ""),
+    "redis_bytes_waiting_lane": ("  per lane in which something waits, its due time included", ""),
+    "fold_flushed_ratio": ("CPU of a fold after FLUSHALL / with its view at hand", ""),
+    "fold_warm_cpu_s": ("  with its view, s", ""),
+    "fold_flushed_cpu_s": ("  after FLUSHALL, s", ""),
 }
 
 
@@ -56,13 +72,14 @@ class Size:
     requests: int
     rounds: int
     orders: int
+    orders_in_view: int
     events: int
     seconds: float
     warm_up_s: float
 
 
-FULL = Size(requests=3_000, rounds=5, orders=15_000, events=3_000, seconds=15.0, warm_up_s=3.0)
-QUICK = Size(requests=100, rounds=1, orders=100, events=64, seconds=0.5, warm_up_s=0.2)
+FULL = Size(requests=3_000, rounds=5, orders=15_000, orders_in_view=50_000, events=3_000, seconds=15.0, warm_up_s=3.0)
+QUICK = Size(requests=100, rounds=1, orders=100, orders_in_view=500, events=64, seconds=0.5, warm_up_s=0.2)
 AT_ONCE = 8
 """Deliveries in flight, ours and the bare client's: the default of `delivery.concurrency_per_endpoint`."""
 
@@ -71,7 +88,7 @@ def main() -> None:
     """Measure, tell, write down."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="do little: shows only that it runs")
-    parser.add_argument("--only", default="a,b,c,d", help="which measures, such as a,c")
+    parser.add_argument("--only", default="a,b,c,d,e,g", help="which measures, such as a,c")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="for data, logs and bench.json")
     parser.add_argument(
         "--prefix", default="bench", help="in front of topics and Redis keys, for services that live on"
@@ -101,6 +118,8 @@ async def _measure(services: Services, folder: Path, size: Size, chosen: list[st
         "b": lambda place: measure_fold(place, orders=size.orders),
         "c": lambda place: measure_delivery(place, events=size.events, rounds=size.rounds, at_once=AT_ONCE),
         "d": lambda place: measure_latency(place, key, rate=200, seconds=size.seconds, warm_up_s=size.warm_up_s),
+        "e": lambda place: measure_rebuild(place, orders=size.orders_in_view),  # and f
+        "g": lambda place: measure_warm(place, orders=size.orders),
     }
     figures: dict[str, float] = {}
     for name in chosen:

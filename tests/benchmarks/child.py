@@ -24,8 +24,16 @@ import uvloop
 from aiohttp import web
 
 from consumers.app import run_consume
-from notifier.app import run_serve
+from consumers.fanout import LANES
+from consumers.orders import ORDERS
+from consumers.view import View
+from notifier.app import run, run_serve
 from notifier.config import load
+from notifier.kafka.access import Access
+from notifier.kafka.producer import Producer
+from notifier.kafka.reader import Reader
+from notifier.topics import Topics
+from notifier.views import RedisViews
 
 CPU = struct.Struct("<d")
 
@@ -75,6 +83,37 @@ def _bare_server(port: str) -> None:
     )
 
 
+class Rebuilt(msgspec.Struct):
+    """What it took to build a view from nothing."""
+
+    seconds: float
+    cpu_s: float
+
+
+def _view(settings_file: str, job: str, partition: str) -> None:
+    """Build a view from its log, with the real adapters and in a process set up as a job's is, and print what it took."""
+    settings = load(Path(settings_file), {})
+    topics = Topics(settings.kafka.topic_prefix)
+    topic, merging = (topics.orders, ORDERS) if job == "orders" else (topics.deliveries, LANES)
+    access = Access.to(settings.kafka, "benchmark-view")
+
+    async def rebuild() -> None:
+        reader = Reader(access)
+        store = RedisViews(settings.redis.url, key_prefix=settings.redis.key_prefix)
+        try:
+            async with Producer(access, service="benchmark", timeout_s=60.0) as producer:
+                view = View(topic, int(partition), merging, store=store, reader=reader, appender=producer)
+                began, cpu_before = time.perf_counter(), time.process_time()
+                await view.open(0)
+                rebuilt = Rebuilt(time.perf_counter() - began, time.process_time() - cpu_before)
+                sys.stdout.write(msgspec.json.encode(rebuilt).decode())
+        finally:
+            await reader.close()
+            await store.close()
+
+    run(rebuild())
+
+
 class Posts(msgspec.Struct):
     """What the bare client has to do: `count` POSTs of one body, `at_once` of them in flight, after `warm_up` others."""
 
@@ -117,6 +156,7 @@ _ROLES: dict[str, Callable[..., None]] = {
     "serve": _serve,
     "orders": _orders,
     "fanout": _fanout,
+    "view": _view,
     "bare-server": _bare_server,
     "bare-client": _bare_client,
 }
