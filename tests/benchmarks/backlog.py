@@ -1,4 +1,4 @@
-"""(g) A dead merchant for whom much waits, (h) one that comes back, and (i) a start with thousands of them."""
+"""(j) A dead merchant for whom much waits, (k) one that comes back, and (l) a start with thousands of them."""
 
 from __future__ import annotations
 

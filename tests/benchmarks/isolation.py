@@ -1,4 +1,4 @@
-"""(f) What merchants that hang, drip, reset, refuse or fail cost those that are well, and (e) what a delivery costs among twenty."""
+"""(h) What a delivery costs among twenty merchants, and (i) what those that hang, drip, reset, refuse or fail cost the others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Sequence
+from functools import partial
 from statistics import median, quantiles
 
 from notifier.kafka.producer import Producer
@@ -78,7 +79,7 @@ async def measure_isolation(
     for number in range(rounds):
         for kind, config in configs.items():
             accepted_at: dict[str, float] = {}
-            crowd = Crowd(lambda _, body, seen=accepted_at: seen.setdefault(order_in(body), time.monotonic()))
+            crowd = Crowd(partial(_note, accepted_at))
             crowd.manners = manners
             told = names if kind == "troubled" else well
             async with gathered(crowd, place.sink_port):
@@ -97,6 +98,10 @@ async def measure_isolation(
         "isolation_p50_ms": median(p50_ms["troubled"]),
         "isolation_calm_p50_ms": median(p50_ms["calm"]),
     }
+
+
+def _note(accepted_at: dict[str, float], _: str, body: bytes) -> None:
+    accepted_at.setdefault(order_in(body), time.monotonic())
 
 
 async def _append_at_rate(
