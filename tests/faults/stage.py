@@ -1,0 +1,159 @@
+"""What a fault may touch, and what it may watch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from redis.asyncio import Redis
+
+from notifier.demo.history import Post
+from notifier.demo.world.alipayhk import AlipayHK
+from notifier.kafka.access import Access
+from notifier.local import Server
+from notifier.topics import Topics
+from tests.faults.cluster import Cluster
+from tests.faults.product import Part
+from tests.waiting import until
+
+SEEN_WITHIN_S = 60.0
+
+
+@dataclass(slots=True)
+class Stage:
+    """One run in its middle."""
+
+    topics: Topics
+    access: Access
+    cluster: Cluster
+    kafka: Server
+    redis_server: Server
+    redis: Redis
+    key_prefix: str
+    parts: list[Part]
+    alipayhk: AlipayHK
+    session_timeout_s: float
+    figures: dict[str, float] = field(default_factory=dict)
+    """What a fault has measured, by name."""
+    put_there: set[str] = field(default_factory=set)
+    """Order numbers that a fault wrote into a topic itself: their history is no work of the product."""
+
+    def part(self, name: str) -> Part:
+        """A part by its name."""
+        return next(part for part in self.parts if part.name == name)
+
+    def of_job(self, job: str) -> list[Part]:
+        """The processes of one job."""
+        return [part for part in self.parts if part.job == job]
+
+    @property
+    def consumers(self) -> list[Part]:
+        """All but the ingress."""
+        return [part for part in self.parts if part.job != "serve"]
+
+    @property
+    def groups(self) -> dict[str, tuple[str, str]]:
+        """Of each job: its group, and the topic whose commits tell how far it is."""
+        return {
+            "orders": (self.topics.group("orders"), self.topics.inbox),
+            "fanout": (self.topics.group("fanout"), self.topics.orders),
+        }
+
+    @property
+    def posts(self) -> Sequence[Post]:
+        """What was posted so far."""
+        return self.alipayhk.posts
+
+    def marks(self) -> dict[str, int]:
+        """Where each part's log ends now."""
+        return {part.name: part.mark() for part in self.parts}
+
+    async def one_said(self, job: str, event: str, marks: dict[str, int], **fields: object) -> None:
+        """Return once a process of a job has said something behind these marks."""
+        looks = [part.saying(event, marks[part.name], **fields) for part in self.of_job(job)]
+
+        async def is_said() -> bool:
+            return any(look() for look in looks)
+
+        await until(is_said, SEEN_WITHIN_S, f"a process of {job} says {event} {fields or ''}")
+
+    async def one_of_each_said(self, event: str, marks: dict[str, int], **fields: object) -> None:
+        """Return once a process of each consumer job has."""
+        for job in self.groups:
+            await self.one_said(job, event, marks, **fields)
+
+    async def accepted_more(self, count: int) -> None:
+        """Return once AlipayHK has heard `success` so many times more."""
+        begin = len(self.posts)
+
+        async def is_so() -> bool:
+            return sum(post.is_success for post in self.posts[begin:]) >= count
+
+        await until(is_so, SEEN_WITHIN_S, f"the ingress accepts {count} more")
+
+    async def at_rest(self) -> None:
+        """Return once both groups rest with two members each."""
+        for group, _ in self.groups.values():
+            await self.cluster.until_members(group, 2)
+
+    async def gone_on(self) -> None:
+        """Return once each job has committed something that was not there when this was called."""
+        for group, topic in self.groups.values():
+            ends = await self.cluster.ends(topic)
+            await self.committed_upto(group, topic, ends)
+
+    async def committed_upto(
+        self, group: str, topic: str, ends: Sequence[int], partitions: Sequence[int] | None = None
+    ) -> None:
+        """Return once a group has committed so far, in all partitions or in these."""
+        among = range(len(ends)) if partitions is None else partitions
+
+        async def is_so() -> bool:
+            committed = await self.cluster.committed(group, topic)
+            return all(committed[partition] >= ends[partition] for partition in among)
+
+        await until(is_so, SEEN_WITHIN_S, f"{group} has committed {list(ends)} of {topic}")
+
+    async def held_by(self, job: str) -> dict[str, list[int]]:
+        """Which partitions each process of a job holds, from what it last said."""
+        held: dict[str, list[int]] = {}
+        for part in self.of_job(job):
+            held[part.name] = []
+            for line in part.lines():
+                if line["event"] == "service.started" or line["event"] == "partitions.revoked":
+                    held[part.name] = []
+                elif line["event"] == "partitions.assigned":
+                    partitions = line["partitions"]
+                    assert isinstance(partitions, list)
+                    held[part.name] = partitions
+        return held
+
+    async def taken_over(self, gone: Part, partitions: list[int], marks: dict[str, int]) -> float:
+        """Wait until the other process of a job works on all partitions; the seconds from now until then."""
+        began = time.monotonic()
+        (other,) = (part for part in self.of_job(gone.job) if part is not gone)
+        group, topic = self.groups[gone.job]
+        ends = await self.cluster.ends(topic)
+        await other.said("partitions.assigned", marks[other.name], partitions=list(range(self.cluster.partitions)))
+        await self.committed_upto(group, topic, ends, partitions)
+        return time.monotonic() - began
+
+    def view_name(self, topic: str, partition: int) -> str:
+        """The name of a view's hash in Redis."""
+        return f"{self.key_prefix}:{{{topic}:{partition}}}:view"
+
+    async def positions(self, topic: str) -> list[int]:
+        """The position of each partition's view; 0 where there is none."""
+        names = [self.view_name(topic, partition) for partition in range(self.cluster.partitions)]
+        return [int(await self.redis.hget(name, "~position") or 0) for name in names]
+
+    async def view_moved(self) -> None:
+        """Return once a view of each log stands elsewhere than now."""
+        for topic in (self.topics.orders, self.topics.deliveries):
+            before = await self.positions(topic)
+
+            async def has_moved(topic: str = topic, before: list[int] = before) -> bool:
+                return await self.positions(topic) != before
+
+            await until(has_moved, SEEN_WITHIN_S, f"the view of {topic} moves")
