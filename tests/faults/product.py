@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
@@ -127,9 +128,9 @@ class Part:
         """Where its log ends now."""
         return self.log.stat().st_size
 
-    def lines(self, since: int = 0, event: str = "") -> list[Line]:
-        """What it has said since a mark, of one event or all. What is no JSON is none of its lines: last words on stderr."""
-        return _parsed(self._raw(since), event)
+    def lines(self, *events: str) -> list[Line]:
+        """What it has said of these events. What is no JSON is none of its lines: last words on stderr."""
+        return _parsed(self._raw(0), *events)
 
     def _raw(self, since: int) -> bytes:
         """Its whole lines since a mark."""
@@ -163,13 +164,10 @@ class Part:
         await until(is_said, SAID_WITHIN_S, f"{self.name} says {event} {fields or ''}")
 
 
-def _parsed(raw: bytes, event: str) -> list[Line]:
-    lines = [
-        msgspec.json.decode(line)
-        for line in raw.splitlines()
-        if line.startswith(b"{") and event.encode() in line  # most are not asked for: they need not be read
-    ]
-    return [line for line in lines if not event or line["event"] == event]
+def _parsed(raw: bytes, *events: str) -> list[Line]:
+    # most lines are not asked for and need not be read
+    wanted = re.compile(b"|".join([re.escape(f'"event":"{event}"'.encode()) for event in events]))
+    return [msgspec.json.decode(line) for line in raw.splitlines() if line.startswith(b"{") and wanted.search(line)]
 
 
 def parts(ports: list[int], config_file: Path, logs: Path, tasks: asyncio.TaskGroup) -> list[Part]:

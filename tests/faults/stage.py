@@ -120,10 +120,9 @@ class Stage:
         held: dict[str, list[int]] = {}
         for part in self.of_job(job):
             held[part.name] = []
-            for line in part.lines():
-                if line["event"] == "service.started" or line["event"] == "partitions.revoked":
-                    held[part.name] = []
-                elif line["event"] == "partitions.assigned":
+            for line in part.lines("service.started", "partitions.assigned", "partitions.revoked"):
+                held[part.name] = []
+                if line["event"] == "partitions.assigned":
                     partitions = line["partitions"]
                     assert isinstance(partitions, list)
                     held[part.name] = partitions
