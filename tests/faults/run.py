@@ -20,21 +20,23 @@ from notifier.demo.topics import make_topics, number_in_each_partition, read_who
 from notifier.demo.world.accounts import open_accounts
 from notifier.demo.world.alipayhk import AlipayHK
 from notifier.demo.world.lives import Sending, last_orders, plan, posts_in
-from notifier.demo.world.merchants import FAILING, MERCHANTS, BadDay, open_shops
+from notifier.demo.world.merchants import MERCHANTS
 from notifier.kafka.access import Access
 from notifier.local import Services
 from notifier.local.ports import HOST, free_ports
 from notifier.topics import TopicPlan, Topics, plans
-from notifier.webhooks import Secret
 from tests.faults import checks
 from tests.faults.cluster import connected
 from tests.faults.faults import Fault
 from tests.faults.keeper import Keeper
 from tests.faults.product import parts
+from tests.faults.shops import shops
 from tests.faults.stage import Stage
 from tests.waiting import until
 
 SESSION_TIMEOUT_S = 5.0
+DELIVERY_TIMEOUT_S = 10.0
+"""Long enough that a busy machine makes no merchant fail."""
 TOLD_WITHIN_S = 120.0
 """How long everything may take to be told once nothing more is sent; the look, which mends the rest, comes each minute."""
 
@@ -101,18 +103,14 @@ async def _play(fault: Fault, services: Services, folder: Path, wish: Wish, outc
     secrets = {merchant.name: new_secret() for merchant in MERCHANTS}
     webhooks: list[Webhook] = []
 
-    def bad_day(merchant: str) -> BadDay | None:
-        # what waits while it is compacted away is skipped: a promise of its own, not the one that is looked at here
-        if merchant != FAILING or fault.is_between:
-            return None
-        return BadDay(fails_at=planned_s * 0.3, hangs_at=planned_s * 0.5, ends_at=planned_s * 0.6)
-
+    # what waits while it is compacted away is skipped: a promise of its own, not the one that is looked at here
+    fails_at, ends_at = (0.0, 0.0) if fault.is_between else (planned_s * 0.2, planned_s * 0.5)
     async with (
-        open_shops([Secret.parse(secrets[one.name]) for one in MERCHANTS], webhooks, bad_day, clock) as urls,
+        shops(secrets, webhooks, fails_at=fails_at, ends_at=ends_at) as urls,
         asyncio.TaskGroup() as tasks,
     ):
         ports = Ports.free()
-        file = write(folder, Setup(services.addresses, ports, accounts, MERCHANTS, urls, secrets))
+        file = write(folder, Setup(services.addresses, ports, accounts, MERCHANTS, urls, secrets, DELIVERY_TIMEOUT_S))
         with file.open("a", encoding="utf-8") as more:
             more.write(_MORE_SETTINGS)
         settings = config.load(file, {})
@@ -200,7 +198,9 @@ class _Run:
             await self._told(last)
             self._count(time.monotonic() - began)
 
+            began = time.monotonic()
             await self._at_rest()
+            self._outcome.figures["rest_s"] = time.monotonic() - began
             for part in stage.parts:
                 if (status := await part.end()) != 0:
                     self._outcome.problems.append(f"{part.name} ended with status {status}")
@@ -211,9 +211,10 @@ class _Run:
 
     async def _hit_in_the_middle(self, sendings: Sequence[Sending]) -> None:
         stage, cut = self._stage, round(len(sendings) * (1 - HELD_BACK))
+        begins_at = posts_in(sendings) * BEGINS_AT
 
         async def is_begun() -> bool:
-            return len(stage.posts) >= posts_in(sendings) * BEGINS_AT
+            return len(stage.posts) >= begins_at
 
         async def hit() -> None:
             await until(is_begun, float("inf"))
