@@ -33,6 +33,7 @@ def main() -> int:
     parser.add_argument(
         "--rate", type=float, default=600.0, help="notifications a second, as far as the machine keeps up"
     )
+    parser.add_argument("--session-timeout", type=float, default=5.0, help="of the consumers, in seconds")
     options = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own clients see each fault as well
     chosen = [FAULTS[name] for name in options.fault or FAULTS]
@@ -41,7 +42,7 @@ def main() -> int:
         for fault in chosen:
             if options.seconds and time.monotonic() - began > options.seconds:
                 break
-            failed += bool(_one(fault, Wish(options.orders, options.rate, seed)).problems)
+            failed += bool(_one(fault, Wish(options.orders, options.rate, seed, options.session_timeout)).problems)
         else:
             continue
         break

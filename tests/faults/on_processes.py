@@ -15,10 +15,10 @@ async def sigterm(stage: Stage) -> None:
     """A process of each job is ended: it leaves its group at once. Then all five are restarted, one after the other."""
     for job in ("orders", "fanout"):
         gone = stage.part(f"{job}-1")
-        partitions, marks = (await stage.held_by(job))[gone.name], stage.marks()
+        held = await stage.work_of(gone)
         began = time.monotonic()
         assert await gone.end() == 0, f"{gone.name} ends with status 0"
-        await stage.taken_over(gone, partitions, marks)
+        await stage.taken_over(held)
         took_s = stage.figures[f"{job}_handed_over_s"] = time.monotonic() - began
         assert took_s < stage.session_timeout_s, f"{gone.name} was only missed after {took_s:.1f} s"
         await gone.start()
@@ -32,11 +32,11 @@ async def kill9(stage: Stage) -> None:
     """A process of each job is killed: the other has its partitions within the session timeout and 5 s. So is the ingress."""
     for job in ("orders", "fanout"):
         gone = stage.part(f"{job}-1")
-        partitions, marks = (await stage.held_by(job))[gone.name], stage.marks()
-        assert partitions, f"{gone.name} holds partitions"
+        held = await stage.work_of(gone)
+        assert held.partitions, f"{gone.name} holds partitions"
         began = time.monotonic()
         await gone.kill()
-        await stage.taken_over(gone, partitions, marks)
+        await stage.taken_over(held)
         took_s = stage.figures[f"{job}_taken_over_s"] = time.monotonic() - began
         limit_s = stage.session_timeout_s + TAKEN_OVER_WITHIN_S
         assert took_s <= limit_s, f"{gone.name} was taken over after {took_s:.1f} s, not within {limit_s:g} s"
@@ -49,13 +49,12 @@ async def kill9(stage: Stage) -> None:
 async def sigstop_zombie(stage: Stage) -> None:
     """A process of each job stands still until the other has all of its work; then it goes on, not knowing."""
     zombies = [stage.part("orders-1"), stage.part("fanout-1")]
-    held = {zombie.name: (await stage.held_by(zombie.job))[zombie.name] for zombie in zombies}
-    marks = stage.marks()
+    held = [await stage.work_of(zombie) for zombie in zombies]
     for zombie in zombies:
         zombie.freeze()
     try:
-        for zombie in zombies:
-            await stage.taken_over(zombie, held[zombie.name], marks)
+        for work in held:
+            await stage.taken_over(work)
     finally:
         marks = stage.marks()
         for zombie in zombies:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiokafka import AIOKafkaProducer
 from msgspec import json
 
@@ -37,10 +39,8 @@ async def compacted(stage: Stage) -> None:
         await stage.cluster.compact(topic)
     marks = stage.marks()
     await stage.redis.flushall()
-    for part in stage.consumers:
-        await part.end()
-        await part.start()
-    await stage.at_rest()
+    await _without_consumers(stage)
+    await _with_consumers(stage)
     await stage.one_of_each_said("view.repaired", marks)
 
 
@@ -129,13 +129,11 @@ async def _append(stage: Stage, partition: int, record: Record) -> None:
 
 
 async def _without_consumers(stage: Stage) -> None:
-    for part in stage.consumers:
-        await part.end()
+    await asyncio.gather(*(part.end() for part in stage.consumers))
     for group, _ in stage.groups.values():
         await stage.cluster.until_empty(group)
 
 
 async def _with_consumers(stage: Stage) -> None:
-    for part in stage.consumers:
-        await part.start()
+    await asyncio.gather(*(part.start() for part in stage.consumers))
     await stage.at_rest()

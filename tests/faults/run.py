@@ -34,7 +34,6 @@ from tests.faults.shops import shops
 from tests.faults.stage import Stage
 from tests.waiting import until
 
-SESSION_TIMEOUT_S = 5.0
 DELIVERY_TIMEOUT_S = 10.0
 """Long enough that a busy machine makes no merchant fail."""
 TOLD_WITHIN_S = 120.0
@@ -49,9 +48,9 @@ BROKER = {"log.cleaner.backoff.ms": "200"}
 
 _SEGMENTS = {"segment_ms": "1500", "segment_index_bytes": "65536", "min_cleanable_dirty_ratio": "0.001"}
 
-_MORE_SETTINGS = f"""
+_MORE_SETTINGS = """
 [consumers]
-session_timeout_s = {SESSION_TIMEOUT_S}
+session_timeout_s = {session_timeout_s}
 """
 
 
@@ -62,6 +61,7 @@ class Wish:
     orders: int
     rate: float
     seed: int
+    session_timeout_s: float = 5.0
 
 
 @dataclass(slots=True)
@@ -112,7 +112,7 @@ async def _play(fault: Fault, services: Services, folder: Path, wish: Wish, outc
         ports = Ports.free()
         file = write(folder, Setup(services.addresses, ports, accounts, MERCHANTS, urls, secrets, DELIVERY_TIMEOUT_S))
         with file.open("a", encoding="utf-8") as more:
-            more.write(_MORE_SETTINGS)
+            more.write(_MORE_SETTINGS.format(session_timeout_s=wish.session_timeout_s))
         settings = config.load(file, {})
         await make_topics(settings)
         access = Access.to(settings.kafka, "faults")
@@ -133,7 +133,7 @@ async def _play(fault: Fault, services: Services, folder: Path, wish: Wish, outc
                 settings.redis.key_prefix,
                 running,
                 alipayhk,
-                SESSION_TIMEOUT_S,
+                wish.session_timeout_s,
             )
             try:
                 hit = _Run(fault, stage, settings, rate=wish.rate, webhooks=webhooks, outcome=outcome)
@@ -201,9 +201,12 @@ class _Run:
             began = time.monotonic()
             await self._at_rest()
             self._outcome.figures["rest_s"] = time.monotonic() - began
-            for part in stage.parts:
-                if (status := await part.end()) != 0:
-                    self._outcome.problems.append(f"{part.name} ended with status {status}")
+            statuses = await asyncio.gather(*(part.end() for part in stage.parts))
+            self._outcome.problems += [
+                f"{part.name} ended with status {status}"
+                for part, status in zip(stage.parts, statuses, strict=True)
+                if status != 0
+            ]
             await self._caught_up(kept)
             for task in following:
                 task.cancel()

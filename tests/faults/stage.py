@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +17,16 @@ from tests.faults.product import Part
 from tests.waiting import until
 
 SEEN_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What one process of a job holds, how far that is committed, and where each part's log ended at that moment."""
+
+    by: Part
+    partitions: list[int]
+    committed: list[int]
+    marks: dict[str, int]
 
 
 @dataclass(slots=True)
@@ -128,15 +137,26 @@ class Stage:
                     held[part.name] = partitions
         return held
 
-    async def taken_over(self, gone: Part, partitions: list[int], marks: dict[str, int]) -> float:
-        """Wait until the other process of a job works on all partitions; the seconds from now until then."""
-        began = time.monotonic()
-        (other,) = (part for part in self.of_job(gone.job) if part is not gone)
-        group, topic = self.groups[gone.job]
-        ends = await self.cluster.ends(topic)
-        await other.said("partitions.assigned", marks[other.name], partitions=list(range(self.cluster.partitions)))
-        await self.committed_upto(group, topic, ends, partitions)
-        return time.monotonic() - began
+    async def work_of(self, part: Part) -> Held:
+        """What a process of a job holds, and how far it has come with it."""
+        group, topic = self.groups[part.job]
+        partitions = (await self.held_by(part.job))[part.name]
+        return Held(part, partitions, await self.cluster.committed(group, topic), self.marks())
+
+    async def taken_over(self, held: Held) -> None:
+        """Return once the other process of the job has been given all partitions, and gets on with those that were held."""
+        (other,) = (part for part in self.of_job(held.by.job) if part is not held.by)
+        group, topic = self.groups[held.by.job]
+        await other.said("partitions.assigned", held.marks[other.name], partitions=list(range(self.cluster.partitions)))
+
+        async def goes_on() -> bool:
+            ends, committed = await self.cluster.ends(topic), await self.cluster.committed(group, topic)
+            return all(
+                committed[number] > held.committed[number] or committed[number] == ends[number]
+                for number in held.partitions
+            )
+
+        await until(goes_on, SEEN_WITHIN_S, f"{other.name} gets on with {held.partitions}")
 
     def view_name(self, topic: str, partition: int) -> str:
         """The name of a view's hash in Redis."""
