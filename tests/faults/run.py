@@ -290,7 +290,9 @@ class _Run:
             merchants=MERCHANTS,
             webhooks=tuple(self._webhooks),
         )
-        self._outcome.figures["repeats"] = checks.repeats(history)
+        repeats = self._outcome.figures["repeats"] = checks.repeats(history)
+        if self._fault.repeats_max is not None and repeats > self._fault.repeats_max:
+            problems.append(f"merchants were told {repeats} events again, more than can have been in flight")
         problems += checks.of_history(history, stage.put_there)
         problems += checks.of_logs(stage.parts)
         views = await checks.read_views(stage)
