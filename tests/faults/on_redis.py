@@ -74,7 +74,7 @@ async def redis_busy(stage: Stage) -> None:
     """A script that does not end: all others are refused with BUSY until it is killed."""
     marks = stage.marks()
     await stage.redis.config_set("busy-reply-threshold", 50)
-    hanging = Redis.from_url(f"redis://{stage.redis_server.address}/0")
+    hanging = Redis.from_url(f"redis://{stage.redis_server.address}/0", socket_timeout=None)
     try:
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(_run_for_ever(hanging))

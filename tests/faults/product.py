@@ -128,9 +128,9 @@ class Part:
         """Where its log ends now."""
         return self.log.stat().st_size
 
-    def lines(self, *events: str) -> list[Line]:
-        """What it has said of these events. What is no JSON is none of its lines: last words on stderr."""
-        return _parsed(self._raw(0), *events)
+    def lines(self, *events: str, since: int = 0) -> list[Line]:
+        """What it has said of these events behind a mark. What is no JSON is none of its lines: last words on stderr."""
+        return _parsed(self._raw(since), *events)
 
     def _raw(self, since: int) -> bytes:
         """Its whole lines since a mark."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from redis.asyncio import Redis
 
@@ -11,21 +12,23 @@ from notifier.demo.history import Post
 from notifier.demo.world.alipayhk import AlipayHK
 from notifier.kafka.access import Access
 from notifier.local import Server
-from notifier.topics import Topics
+from notifier.topics import Topics, partition_of
 from tests.faults.cluster import Cluster
-from tests.faults.product import Part
+from tests.faults.product import Line, Part
 from tests.waiting import until
 
 SEEN_WITHIN_S = 60.0
 
+_WORKED = ("order.changed", "evidence.repeated", "delivery.attempted")
+"""Lines that say that a job has done something for an order."""
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What one process of a job holds, how far that is committed, and where each part's log ended at that moment."""
+    """What one process of a job holds, and where each part's log ended at that moment."""
 
     by: Part
     partitions: list[int]
-    committed: list[int]
     marks: dict[str, int]
 
 
@@ -138,25 +141,35 @@ class Stage:
         return held
 
     async def work_of(self, part: Part) -> Held:
-        """What a process of a job holds, and how far it has come with it."""
-        group, topic = self.groups[part.job]
-        partitions = (await self.held_by(part.job))[part.name]
-        return Held(part, partitions, await self.cluster.committed(group, topic), self.marks())
+        """What a process of a job holds now."""
+        return Held(part, (await self.held_by(part.job))[part.name], self.marks())
 
-    async def taken_over(self, held: Held) -> None:
-        """Return once the other process of the job has been given all partitions, and gets on with those that were held."""
+    async def taken_over(self, held: Held) -> datetime:
+        """
+        Wait until the other process of the job has been given all partitions and gets on with those that were held.
+
+        Returns when its log says that it did: this process may be kept waiting on a busy machine.
+        """
         (other,) = (part for part in self.of_job(held.by.job) if part is not held.by)
-        group, topic = self.groups[held.by.job]
-        await other.said("partitions.assigned", held.marks[other.name], partitions=list(range(self.cluster.partitions)))
+        everything = list(range(self.cluster.partitions))
+        await other.said("partitions.assigned", held.marks[other.name], partitions=everything)
+        at: list[datetime] = []
 
         async def goes_on() -> bool:
-            ends, committed = await self.cluster.ends(topic), await self.cluster.committed(group, topic)
-            return all(
-                committed[number] > held.committed[number] or committed[number] == ends[number]
-                for number in held.partitions
+            said = other.lines("partitions.assigned", *_WORKED, since=held.marks[other.name])
+            given = next(number for number, line in enumerate(said) if line.get("partitions") == everything)
+            at.extend(
+                datetime.fromisoformat(str(line["timestamp"]))
+                for line in said[given:]
+                if "order" in line and self._partition_of(line) in held.partitions
             )
+            return bool(at)
 
         await until(goes_on, SEEN_WITHIN_S, f"{other.name} gets on with {held.partitions}")
+        return at[0]
+
+    def _partition_of(self, line: Line) -> int:
+        return partition_of(f"{line['channel']}/{line['order']}".encode(), self.cluster.partitions)
 
     def view_name(self, topic: str, partition: int) -> str:
         """The name of a view's hash in Redis."""
