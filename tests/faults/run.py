@@ -81,7 +81,7 @@ async def run(fault: Fault, services: Services, folder: Path, wish: Wish) -> Out
     outcome = Outcome()
     try:
         await _play(fault, services, folder, wish, outcome)
-    except* Exception as failed:  # what it was is said with the run's result, and the run has failed
+    except* Exception as failed:  # noqa: BLE001 - whatever it was, the run has failed, and says so in its result
         outcome.problems += [f"{type(error).__name__}: {error}" for error in _leaves(failed)]
     return outcome
 
