@@ -10,12 +10,12 @@ import msgspec
 from redis.asyncio import Redis
 
 from notifier.kafka.producer import Producer
+from tests.waiting import until
 
 from .crowd import Crowd, Manner, gathered
 from .installation import Installation
 from .merchants import append, events_of, settings_of
 from .process import measured
-from .waiting import until
 
 WRITTEN_WITHIN_S = 300.0
 STARTED_WITHIN_S = 120.0

@@ -11,12 +11,12 @@ from statistics import median, quantiles
 
 from notifier.kafka.producer import Producer
 from notifier.local.ports import free_ports
+from tests.waiting import until
 
 from .crowd import Crowd, Manner, gathered
 from .installation import Installation
 from .merchants import append, events_of, settings_of
 from .process import measured
-from .waiting import until
 
 TOLD_WITHIN_S = 120.0
 BAD_PART = 10
