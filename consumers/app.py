@@ -13,6 +13,7 @@ from typing import BinaryIO, Literal
 from consumers.callees import Callees
 from consumers.client import Client, Lookup
 from consumers.fanout import WAITING_MAX, FanoutJob
+from consumers.gauges import show_endpoints
 from consumers.orders import OrdersJob
 from consumers.partition import PartitionLoop, StuckError, Work
 from consumers.rebuilding import RebuildLines, Rebuilds
@@ -131,6 +132,7 @@ async def partition_loop(
             )
             callees = Callees(settings.endpoints, settings.delivery, lots)
             fanout = FanoutJob(means, callees, appender, settings.orders.quiet_s, rebuilds)
+            show_endpoints(fanout)
             work, reads, writes = fanout.work, [topics.orders, topics.commands], [topics.deliveries]
 
         async def check() -> None:

@@ -182,6 +182,14 @@ class FanoutPartition:
         """Lanes that wait for a later time."""
         return self._due.waiting_in_all
 
+    def waiting_for(self, name: str) -> int:
+        """Lanes of one endpoint that wait."""
+        return self._due.waiting(name)
+
+    def is_left_alone(self, name: str) -> bool:
+        """Whether nothing is sent to an endpoint until an operator resumes it."""
+        return self._endpoints.is_left_alone(name)
+
     @property
     def in_flight(self) -> int:
         """Deliveries held in memory."""

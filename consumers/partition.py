@@ -469,6 +469,7 @@ class PartitionLoop:
             work.in_flight for work in self._works.values()
         )
         waiting = sum(work.waiting for work in self._works.values())
+        metrics.JOB_REPORTED.of(self._job).set(self._clock.now_ms() / 1000)
         metrics.JOB_LAG.of(self._job).set(lag)
         metrics.JOB_OLDEST_AGE_SECONDS.of(self._job).set(oldest_age_s)
         metrics.JOB_IN_FLIGHT.of(self._job).set(in_flight)

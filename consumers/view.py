@@ -225,6 +225,7 @@ class View:
             return
         offsets = await self._appender.append(self.topic, self.partition, newest)
         self.known_end = max(self.known_end, offsets[-1] + 1)
+        metrics.LOGS_HEALED.of(self.topic).inc(len(newest))
         log.warning("log.healed", topic=self.topic, partition=self.partition, records=len(newest))
 
     async def older_than(self, keys: Sequence[bytes], before_ms: int) -> list[bytes]:

@@ -22,7 +22,8 @@ from typing import Any, BinaryIO, Literal, cast
 import msgspec
 import structlog
 
-from notifier import __version__
+from notifier import __version__, metrics
+from notifier.catalogue import CATALOGUE
 from notifier.clock import Clock, SystemClock
 from notifier.sampling import Sampled
 
@@ -31,6 +32,9 @@ Format = Literal["json", "console"]
 Log = structlog.typing.FilteringBoundLogger
 
 _RANK: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+_COUNTED_RANK = 30
+"""Lines from here up are counted in the metrics too: they are few, and each may be an alarm."""
+
 _LINE_BYTES_MAX = 8192
 """A line longer than this has its texts cut: what reads logs often drops longer lines whole."""
 _TEXT_CHARS_MAX = 256
@@ -65,6 +69,11 @@ def configure(
     render = _json_lines(service, instance, clock) if format == "json" else _console_lines(clock)
     _current.render, _current.rank = render, _RANK[level]
     _current.write = structlog.BytesLogger(out or sys.stdout.buffer).msg
+    metrics.STARTED.of(service).set(clock.now().timestamp())
+    for entry in CATALOGUE:
+        for one in entry.levels:
+            if _RANK[one] >= _COUNTED_RANK:
+                metrics.LOG_LINES.of(entry.name, one)
     _listen_to_libraries()
 
 
@@ -237,9 +246,11 @@ _current = _Current()
 def _finish(_logger: object, method: str, fields: _Fields) -> bytes:
     """The whole of structlog's chain: one step, because steps are what a line costs."""
     level = "error" if method in ("exception", "critical") else method
+    event = fields.pop("event")
+    if _RANK[level] >= _COUNTED_RANK:
+        metrics.LOG_LINES.of(event, level).inc()
     if _RANK[level] < _current.rank:
         raise structlog.DropEvent
-    event = fields.pop("event")
     if "exc_info" in fields:
         error = fields.pop("exc_info")
         error = error if isinstance(error, BaseException) else sys.exc_info()[1]

@@ -67,8 +67,18 @@ APPENDS_IN_FLIGHT = Family(Gauge, "appends_in_flight", "Records sent to Kafka an
 APPEND_SECONDS = Family(Histogram, "append_duration_seconds", "From send to acknowledgement.", "topic", buckets=_FAST)
 PRODUCERS_REPLACED = Family(Counter, "producers_replaced_total", "Producers replaced after an error.", "service")
 
+CHANNEL_KEYS_END = Family(
+    Gauge,
+    "channel_keys_end_timestamp_seconds",
+    "When the last key of a channel ends; not there where one never does.",
+    "channel",
+)
+
 ORDERS_CHANGED = Family(Counter, "orders_changed_total", "Events appended to the orders topic.", "channel event_type")
 EVIDENCE_REPEATED = Family(Counter, "evidence_repeated_total", "Evidence that changed nothing.", "channel")
+EVIDENCE_RESENT_LATE = Family(
+    Counter, "evidence_resent_late_total", "Third or later resends: earlier ones were not answered in time.", "channel"
+)
 EVIDENCE_QUARANTINED = Family(Counter, "evidence_quarantined_total", "Evidence set aside.", "channel reason")
 ORDER_AGE_SECONDS = Family(
     Histogram,
@@ -88,11 +98,39 @@ DELIVERY_AGE_SECONDS = Family(
     buckets=_LONG,
 )
 
+ENDPOINT_SUSPENDED = Family(
+    Gauge,
+    "endpoint_suspended",
+    "1 while an endpoint is suspended, for whatever reason, as this process knows.",
+    "endpoint",
+)
+ENDPOINT_WAITING = Family(
+    Gauge,
+    "endpoint_waiting",
+    "Orders of which something waits for an endpoint, in this process' partitions.",
+    "endpoint",
+)
+
+JOB_REPORTED = Family(
+    Gauge, "job_reported_timestamp_seconds", "When the job last said how far it is: its silence is the alarm.", "job"
+)
 JOB_LAG = Family(Gauge, "job_lag", "Records that the job has not read yet.", "job")
 JOB_OLDEST_AGE_SECONDS = Family(Gauge, "job_oldest_age_seconds", "Age of the oldest record that is not done.", "job")
 JOB_IN_FLIGHT = Family(Gauge, "job_in_flight", "Records being worked on.", "job")
 JOB_WAITING = Family(Gauge, "job_waiting", "Deliveries that wait for their next attempt.", "job")
 VIEWS_REPAIRED = Family(Counter, "views_repaired_total", "Times a view was brought up to its log.", "topic")
+LOGS_HEALED = Family(
+    Counter, "logs_healed_total", "Records appended again because an older one lay last for their key.", "topic"
+)
+
+UNAVAILABLE = Family(Gauge, "unavailable", "1 while it does not answer. what: kafka, redis.", "what")
+STARTED = Family(Gauge, "started_timestamp_seconds", "When a process of the service was last started.", "service")
+LOG_LINES = Family(
+    Counter,
+    "log_lines_total",
+    "Lines of level warning and error, by their name in the catalogue; there from the start, so that the first is seen.",
+    "event level",
+)
 
 
 def text() -> str:
@@ -135,7 +173,7 @@ def _families(metrics: Iterable[Metric]) -> list[_Family]:
 
 def merge(snapshots: Iterable[bytes]) -> str:
     """
-    The sum over processes in the text format. Of gauges that tell an age, the greatest.
+    The sum over processes in the text format. Of gauges that tell an age or a time, the greatest.
 
     Raises:
         msgspec.DecodeError: one is no snapshot.
@@ -153,6 +191,10 @@ def retire(snapshots: Iterable[bytes]) -> bytes:
     return msgspec.msgpack.encode([family for family in _summed(snapshots) if family.type != "gauge"])
 
 
+_GREATEST = ("_age_seconds", "_timestamp_seconds")
+"""How gauges are called of which a sum would mean nothing."""
+
+
 def _summed(snapshots: Iterable[bytes]) -> list[_Family]:
     families: dict[str, _Family] = {}
     totals: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
@@ -160,7 +202,7 @@ def _summed(snapshots: Iterable[bytes]) -> list[_Family]:
         for family in _decode(one):
             families.setdefault(family.name, family)
             total = totals.setdefault(family.name, {})
-            join = max if family.name.endswith("_age_seconds") and family.type == "gauge" else _add
+            join = max if family.name.endswith(_GREATEST) and family.type == "gauge" else _add
             for name, labels, value in family.samples:
                 key = (name, tuple(labels.items()))
                 total[key] = join(total[key], value) if key in total else value

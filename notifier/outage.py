@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from notifier import metrics
 from notifier.errors import Unavailable
 from notifier.logs import get_logger
 
@@ -66,6 +67,7 @@ class Outages:
                 if not self._waiting[what]:
                     # whoever waited for it was cancelled: nobody is left who would notice its end
                     self._began.pop(what, None)
+                    metrics.UNAVAILABLE.of(what).set(0)
                     self._lasting.discard(what)
 
     def _leave(self, met: set[str], what: str) -> None:
@@ -77,6 +79,7 @@ class Outages:
         now = asyncio.get_running_loop().time()
         if error.what not in self._began:
             self._began[error.what] = now
+            metrics.UNAVAILABLE.of(error.what).set(1)
             self._say(error, 0.0)
         elif now - self._began[error.what] >= LASTS_S and error.what not in self._lasting:
             self._lasting.add(error.what)
@@ -94,6 +97,7 @@ class Outages:
         if began is None:
             return
         self._lasting.discard(what)
+        metrics.UNAVAILABLE.of(what).set(0)
         since_s = round(asyncio.get_running_loop().time() - began, 1)
         if what == "redis":
             log.info("redis.recovered", since_s=since_s)

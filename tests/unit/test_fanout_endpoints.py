@@ -12,8 +12,9 @@ import consumers.reading_back
 import consumers.serving
 import consumers.upkeep
 from consumers.client import Answer
+from consumers.gauges import show_endpoints
 from consumers.partition import Batch
-from notifier import command, deliveries, endpoint_state, position
+from notifier import command, deliveries, endpoint_state, metrics, position
 from notifier.command import Command, Wanted
 from notifier.config import Endpoint
 from notifier.delivery import DeliveryRecord, Outcome
@@ -282,6 +283,36 @@ async def test_who_answers_410_is_left_alone_until_it_is_resumed(
     await said(world, second, word("resume"))
 
     await merchants.until(lambda: merchants.versions("oms", "T2") == [1] and merchants.versions("oms", "T1") == [1, 1])
+
+
+async def test_the_metrics_say_who_is_suspended_and_what_waits(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    """Asked at each scrape: of what this process owns, as it is then."""
+    merchants.answers["oms"] += [GONE]
+    job = fanout_job(world, merchants)
+    show_endpoints(job)
+    owner = await Owner(world, job.work(P), TOPICS.orders).start()
+    await published("T1")
+    await owner.work_off()
+    await until(world, lambda: state_of(world).reason is Why.GONE)
+    await published("T2")
+    await owner.work_off()
+
+    shown = _shown("oms")
+    await owner.stop()
+
+    assert shown == {"notifier_endpoint_suspended": 1, "notifier_endpoint_waiting": 2}
+    assert _shown("oms") == {"notifier_endpoint_suspended": 0, "notifier_endpoint_waiting": 0}, "it owns nothing now"
+
+
+def _shown(name: str) -> dict[str, float]:
+    samples = [one for family in metrics.REGISTRY.collect() for one in family.samples]
+    return {
+        one.name: one.value
+        for one in samples
+        if one.name.startswith("notifier_endpoint_") and one.labels["endpoint"] == name
+    }
 
 
 async def test_no_deliverys_time_runs_while_its_endpoint_is_left_alone(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from notifier import __version__, logs
+from notifier import __version__, logs, metrics
 from notifier.errors import Unavailable
 from notifier.evidence import from_record
 from notifier.record import Record
@@ -78,6 +78,29 @@ def test_a_line_says_when_what_and_who_before_its_own_fields(lines: Lines) -> No
         ("channel", "shop-hkd"),
         ("lag", 3),
     ]
+
+
+def test_what_may_be_an_alarm_is_counted_even_if_nobody_wants_to_read_it() -> None:
+    """And it stands there from the start with nought: Prometheus sees a rise only from a value that it saw before."""
+    logs.configure(service="ingress", instance="w1", out=io.BytesIO(), level="error", clock=_StoppedClock())
+    (lines,) = [one for one in metrics.REGISTRY.collect() if one.name == "notifier_log_lines"]
+    there = {(one.labels["event"], one.labels["level"]) for one in lines.samples}
+    counted = metrics.LOG_LINES.of("kafka.unavailable", "warning")
+    before = counted._value.get()
+
+    log.warning("kafka.unavailable", reason="x")
+    log.info("order.changed")
+
+    assert counted._value.get() == before + 1
+    assert {("kafka.unavailable", "warning"), ("kafka.unavailable", "error")} <= there
+    assert not [event for event, level in there if level == "info"]
+
+
+def test_the_metrics_say_when_a_service_was_started() -> None:
+    """One that starts again and again says so by it."""
+    logs.configure(service="started", instance="w1", out=io.BytesIO(), clock=_StoppedClock())
+
+    assert metrics.STARTED.of("started")._value.get() == NOW.timestamp()
 
 
 def test_a_line_without_fields_is_whole(lines: Lines) -> None:

@@ -73,6 +73,15 @@ def test_of_ages_the_greatest_counts() -> None:
     assert _value(merged, "notifier_job_oldest_age_seconds", job="aged") == 60
 
 
+def test_of_times_the_latest_counts() -> None:
+    """Three workers with a key that ends tomorrow do not have one for a hundred years."""
+    metrics.CHANNEL_KEYS_END.of("timed").set(1_800_000_000)
+
+    merged = metrics.merge([metrics.snapshot()] * 3)
+
+    assert _value(merged, "notifier_channel_keys_end_timestamp_seconds", channel="timed") == 1_800_000_000
+
+
 def test_a_sum_does_not_fall_when_a_worker_ends() -> None:
     """Prometheus reads a falling count as a restart from nothing, and would see a burst that never was."""
     metrics.DELIVERIES.of("ended", "accepted").inc(4)

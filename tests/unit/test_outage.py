@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from notifier import logs, outage
+from notifier import logs, metrics, outage
 from notifier.errors import Unavailable
 from notifier.outage import Outages
 
@@ -93,3 +93,28 @@ async def test_it_is_over_when_the_last_who_waits_is_through(said: Any) -> None:
 
     assert said() == [("kafka.unavailable", "warning"), ("kafka.recovered", "info")]
     assert outages.current == frozenset()
+
+
+async def test_the_metrics_say_it_while_it_goes_on() -> None:
+    outages = Outages()
+    away = metrics.UNAVAILABLE.of("redis")
+
+    outages.begin(Unavailable("redis", "refused"))
+    during = away._value.get()
+    outages.end("redis")
+
+    assert (during, away._value.get()) == (1, 0)
+
+
+async def test_the_metrics_forget_what_nobody_waits_for_any_more() -> None:
+    """Whoever met it was cancelled: its end would be noticed by nobody."""
+    outages = Outages(sleep=lambda _: asyncio.Event().wait())  # type: ignore[arg-type, return-value]  # it never returns
+
+    async def work() -> None:
+        raise Unavailable("redis", "refused")
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await outages.ride_out(work)
+
+    assert metrics.UNAVAILABLE.of("redis")._value.get() == 0
