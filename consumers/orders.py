@@ -17,6 +17,7 @@ from consumers.rebuilding import RebuildLines, Rebuilds
 from consumers.turns import in_turns
 from consumers.view import Merging, RecreatedTopicError, View
 from notifier import events, evidence, metrics
+from notifier.alipayhk.resends import resent_late
 from notifier.clock import Clock
 from notifier.errors import NewerStateError, Reason, Unusable
 from notifier.evidence import USABLE, Evidence, trace_id
@@ -26,6 +27,7 @@ from notifier.outage import Outages
 from notifier.ports import Appender, LogReader, ViewStore
 from notifier.reading import statement_of
 from notifier.record import Record, Stored
+from notifier.statement import TradeStatement
 from notifier.topics import Topics
 
 log = get_logger()
@@ -212,6 +214,8 @@ class _Fold:
         except Unusable as unusable:
             self._set_aside(stored, read, unusable.reason)
             return
+        if isinstance(statement, TradeStatement):
+            self._note_resent_late(stored, read, statement)
         decision = decide(self._known_of(stored.record.key), statement, read)
         match decision:
             case Unchanged():
@@ -267,6 +271,26 @@ class _Fold:
                 trace_id=trace_id(read.traceparent),
             )
         )
+
+    def _note_resent_late(self, stored: Stored, read: Evidence, statement: TradeStatement) -> None:
+        since = resent_late(statement, read.received_at)
+        if since is None:
+            return
+
+        def write() -> None:
+            metrics.EVIDENCE_RESENT_LATE.of(read.channel).inc()
+            log.warning(
+                "evidence.resent_late",
+                channel=read.channel,
+                order=read.order,
+                evidence_id=read.evidence_id,
+                since_s=round(since.total_seconds()),
+                partition=self._partition,
+                offset=stored.offset,
+                trace_id=trace_id(read.traceparent),
+            )
+
+        self.lines.append(write)
 
     def _say_changed(self, read: Evidence, order: str, change: Changed, record: Record) -> None:
         since_received_ms = (self._clock.now() - read.received_at).total_seconds() * 1000

@@ -23,6 +23,7 @@ from notifier import heart, logs, metrics, notify_verify
 from notifier.clock import SystemClock
 from notifier.config import Settings
 from notifier.desk import desk_of
+from notifier.expiring import measure, telling_of_keys
 from notifier.health import Health, answer_health
 from notifier.http import Limits
 from notifier.ingress import Door
@@ -137,7 +138,7 @@ async def _serve_alone(settings: Settings) -> None:
             ingress = Ingress(settings, inbox)
             desk = await stack.enter_async_context(desk_of(settings))
             await stack.enter_async_context(answer_health(internal, ingress, desk.routes))
-            async with ingress.open(public):
+            async with ingress.open(public), telling_of_keys(settings.channels, SystemClock()):
                 log.info(
                     "service.started",
                     public=str(address_of(public)),
@@ -199,6 +200,7 @@ class Ingress:
             listener = Listener(door, limits)
             server = await asyncio.get_running_loop().create_server(listener, sock=public, backlog=BACKLOG)
             telling = tasks.create_task(_tell_overdue(door))
+            measure(self._settings.channels)
             self._is_open = True
             try:
                 yield
@@ -216,6 +218,7 @@ async def _tell_overdue(door: Door) -> None:
     while True:
         await asyncio.sleep(OVERDUE_EVERY_S)
         door.tell_overdue()
+        door.tell_silent()
 
 
 async def serve_as_worker(settings: Settings, public: socket.socket, control: socket.socket) -> None:
@@ -239,7 +242,12 @@ async def _serve_with_workers(settings: Settings, count: int, config_file: Path 
     ):
         stop.on_signals(signal.SIGTERM, signal.SIGINT)
         crew = Crew(public, count, config_file, stop_s_max=finish_s_max(settings) + STOP_EXTRA_S)
-        async with desk_of(settings) as desk, answer_health(internal, crew, desk.routes), crew.at_work():
+        async with (
+            desk_of(settings) as desk,
+            answer_health(internal, crew, desk.routes),
+            crew.at_work(),
+            telling_of_keys(settings.channels, SystemClock()),
+        ):
             log.info(
                 "service.started",
                 public=str(address_of(public)),

@@ -80,6 +80,26 @@ _DOOR = (
         "Every signature of this channel has failed for a while: `count` in a row, none good.",
         "Most likely AlipayHK changed its key, or the merchant's own stands in its place: compare `keys` with AlipayHK's portal.",
     ),
+    _entry(
+        "channel.silent",
+        "warning",
+        "channel silent_s missed",
+        "Nothing genuine has come for far longer than usual: `silent_s`, in which about `missed` usually come at these hours of"
+        " the day. Told once for each silence. A process judges by what came to itself since its start, and says nothing on"
+        " its first day; with several workers or machines others may have heard the channel.",
+        "See whether `notification.accepted` of the channel comes elsewhere, and `notification.rejected`; then whether the"
+        " merchant sells at all, whether its requests still name our address as `notify_url`, and whether the way from the"
+        " internet to the public listener is open.",
+    ),
+    _entry(
+        "key.expiring",
+        "warning",
+        "channel key not_after days keys_left",
+        "A key of this channel (`key` is its fingerprint) ends in `days`; `keys_left` of its keys are good after it. Told at"
+        " start and daily, from two weeks before.",
+        "`keys_left` is 0: add AlipayHK's next key to `keys`, or move `not_after`; from then on each notification of the channel"
+        " would be answered 503 with `no_key`. Else none: take the key out once it has ended.",
+    ),
 )
 
 _ORDERS = (
@@ -96,6 +116,15 @@ _ORDERS = (
         "channel order evidence_id partition offset trace_id",
         "Evidence told nothing new: a resend, or a record read again. It has no effect.",
         "None.",
+    ),
+    _entry(
+        "evidence.resent_late",
+        "warning",
+        "channel order evidence_id since_s partition offset trace_id",
+        "AlipayHK's third or later resend, `since_s` after what it tells of: none of the earlier ones was answered `success` in"
+        " time. It is worked on like any other. Recognised by its lateness, for nothing in a message counts the attempts.",
+        "None for this one. Look for what stood in the way: `notification.rejected`, `notification.not_stored`,"
+        " `connections.exhausted` or no line at all since then. After the eighth, within 25 hours, AlipayHK sends no more.",
     ),
     _entry(
         "evidence.quarantined",

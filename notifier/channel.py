@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from notifier.alipayhk import form, mapi
@@ -18,6 +18,9 @@ from notifier.alipayhk.keys import Key, SignType
 from notifier.alipayhk.signature import verify
 from notifier.errors import Rejected, Unavailable, Unusable
 from notifier.evidence import USABLE, Evidence, Kind, Policy, evidence_id
+
+EXPIRES_SOON = timedelta(days=14)
+"""A new key has to be asked for, read by a person and rolled out: two weeks are not much."""
 
 _NOTIFY_ID = re.compile(rb"[ -~]{1,128}")
 

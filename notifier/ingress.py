@@ -24,6 +24,7 @@ from notifier.http import Answer, Request
 from notifier.logs import failure, get_logger
 from notifier.metrics import NOTIFICATION_SECONDS, NOTIFICATIONS
 from notifier.ports import InboxAppender, Verifier
+from notifier.rhythm import Rhythms
 from notifier.sampling import Sampled
 
 log = get_logger()
@@ -76,6 +77,7 @@ class Door:
         self._said = Sampled(every_s=_SAID_EVERY_S)
         self._failing_said = Sampled(every_s=_FAILING_SAID_EVERY_S)
         self._failures_in_a_row: dict[str, int] = {}
+        self._rhythms = Rhythms()
         self._under_way: set[asyncio.Timeout] = set()
         self._is_stopping = False
 
@@ -145,10 +147,10 @@ class Door:
     def _verify(self, channel: Channel, request: Request) -> Verified:
         if request.query and names_protocol_fields(request.query.encode("utf-8", "surrogateescape")):
             raise Rejected(400, "query")
-        verified = channel.verify(
-            request.body, request.content_type, self._clock.now(), self._traceparent(request.traceparent)
-        )
+        now = self._clock.now()
+        verified = channel.verify(request.body, request.content_type, now, self._traceparent(request.traceparent))
         self._failures_in_a_row.pop(channel.name, None)
+        self._rhythms.came(channel.name, now.timestamp())
         return verified
 
     def _traceparent(self, given: str | None) -> str:
@@ -176,6 +178,13 @@ class Door:
                 log.error("notification.not_stored", channel=channel, reason=reason, count=count)
             else:
                 _say_rejected(channel or None, Rejected(int(status), reason), count)
+
+    def tell_silent(self) -> None:
+        """Say which channels have become quiet for far longer than usual. Call it at least every minute."""
+        for silence in self._rhythms.look(self._clock.now().timestamp()):
+            log.warning(
+                "channel.silent", channel=silence.channel, silent_s=round(silence.silent_s), missed=silence.missed
+            )
 
     # What is told: ids, counts, sizes and durations; never the token, the body, a signature or who paid.
 

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from notifier.alipayhk.keys import BITS_MIN, Key, Md5Key
-from notifier.channel import Channel, KeyInRing
+from notifier.channel import EXPIRES_SOON, Channel, KeyInRing
 from notifier.checks.finding import Finding, fault, ok, warning
-
-EXPIRES_SOON = timedelta(days=14)
-"""A new key has to be asked for, read by a person and rolled out: two weeks are not much."""
 
 LEGACY_FINGERPRINT = "ce187c187219eb20"
 """Of the 1024-bit key that AlipayHK shows to all merchants of the legacy gateway (its integration guide, "Alipay public key")."""

@@ -481,3 +481,45 @@ async def test_nothing_is_begun_after_the_end(scene: Scene, lines: Lines) -> Non
     assert [answer.status for answer in answers] == [503, 401]
     assert [line["reason"] for line in lines()] == ["stopping", "signature"]
     assert not scene.inbox.asked.is_set()
+
+
+async def test_a_channel_that_fell_silent_is_told(lines: Lines) -> None:
+    """Learned from what was genuine; forgeries are no sign of life."""
+    clock = MovedClock()
+    door = Door(Channels([channel("shop-hkd", TOKEN)]), Inbox(durable=_set()), Gateway(Inbox()), clock)
+    body, forged = genuine(), compose(GENUINE, "RSA2", OTHER_KEY)
+    for _ in range(2 * 24):
+        clock.at += timedelta(hours=1)
+        for _ in range(25):
+            await door.receive(Request(f"/n/{TOKEN}", "", FORM, None, body))
+        door.tell_silent()
+
+    for _ in range(60):
+        clock.at += timedelta(minutes=1)
+        await door.receive(Request(f"/n/{TOKEN}", "", FORM, None, forged))
+        door.tell_silent()
+
+    silent = [line for line in lines() if line["event"] == "channel.silent"]
+    assert [(line["level"], line["channel"]) for line in silent] == [("warning", "shop-hkd")]
+    assert 45 * 60 <= silent[0]["silent_s"] <= 60 * 60
+    assert silent[0]["missed"] >= 20
+
+
+class MovedClock:
+    """A time that is moved by hand."""
+
+    at = NOW
+
+    def now(self) -> datetime:
+        """The time it was moved to."""
+        return self.at
+
+    def now_ms(self) -> int:
+        """The same, in Unix milliseconds."""
+        return round(self.at.timestamp() * 1000)
+
+
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event

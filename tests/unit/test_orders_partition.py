@@ -1,11 +1,14 @@
 """The orders job on one partition: what must hold whatever fails in between (design, section 8)."""
 
 import asyncio
+import io
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
+from notifier import logs, metrics
 from notifier.kafka.group import Source
 from notifier.order import decide
 from notifier.record import Record
@@ -353,3 +356,28 @@ async def test_unavailable_is_the_only_error_that_is_waited_out(opened: Opened) 
     with pytest.raises(RuntimeError):
         owner._task.result()
     assert INBOX not in owner.feed.uncommitted
+
+
+async def test_a_third_resend_is_told_and_worked_on_like_any_other(opened: Opened) -> None:
+    """We failed before, whether this one is the first that lies in the inbox or a repetition of what does."""
+    out = io.BytesIO()
+    logs.configure(service="orders", instance="test", out=out)
+    world = World()
+    owner = await opened(world)
+    counted = metrics.EVIDENCE_RESENT_LATE.of("shop-hkd")
+    before = counted._value.get()
+    await world.receive(
+        notification("T1", gmt_payment="2026-11-22+19:48:00"),
+        notification("T2", gmt_payment="2026-11-22+19:36:00"),
+        notification("T2", gmt_payment="2026-11-22+19:36:00", made_at="20:00:01"),
+    )
+
+    await owner.work_off()
+
+    late = [line for line in map(json.loads, out.getvalue().splitlines()) if line["event"] == "evidence.resent_late"]
+    assert [(line["level"], line["order"], line["since_s"], line["offset"]) for line in late] == [
+        ("warning", "T2", 1440, 1),
+        ("warning", "T2", 1440, 2),
+    ]
+    assert counted._value.get() - before == 2
+    assert [order for order, *_ in world.told()] == ["T1", "T2"]

@@ -12,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from notifier.alipayhk.keys import Md5Key, RsaKey, SignType, load_public_key
-from notifier.channel import Channel, KeyInRing
-from notifier.checks.channels import EXPIRES_SOON, LEGACY_FINGERPRINT, Keyed, judge_channels
+from notifier.channel import EXPIRES_SOON, Channel, KeyInRing
+from notifier.checks.channels import LEGACY_FINGERPRINT, Keyed, judge_channels
 from notifier.checks.finding import Finding, State
 from notifier.evidence import Policy
 

@@ -1,0 +1,93 @@
+"""A key's end is told while there is time to ask for the next one (contract, section 8, `key.expiring`)."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from notifier import expiring, logs, metrics
+from notifier.alipayhk.keys import RsaKey
+from notifier.channel import Channel, KeyInRing
+from notifier.clock import SystemClock
+from notifier.evidence import Policy
+
+NOW = datetime(2026, 11, 22, 9, 30, 5, tzinfo=UTC)
+DAY = timedelta(days=1)
+KEY = RsaKey.of(rsa.generate_private_key(65537, 2048).public_key())
+
+
+def channel(*ends: datetime | None, name: str = "shop-hkd") -> Channel:
+    """A channel whose keys end then."""
+    return Channel(
+        name=name,
+        token="token-of-the-shop-1234567",
+        protocol="mapi",
+        policy=Policy("HKD", None, "2088000000000001", "open"),
+        sign_types=("RSA2",),
+        ring=tuple(KeyInRing(KEY, None, end) for end in ends),
+        verify_notify_id=False,
+        gateway_url=None,
+    )
+
+
+@pytest.fixture
+def lines() -> Any:
+    out = io.BytesIO()
+    logs.configure(service="ingress", instance="test", out=out)
+    return lambda: [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        pytest.param([NOW + 14 * DAY], [(14.0, 0)], id="two weeks before"),
+        pytest.param([NOW + 14 * DAY + DAY / 24], [], id="not before that"),
+        pytest.param([NOW + DAY, None], [(1.0, 1)], id="a successor is there"),
+        pytest.param([NOW + DAY, NOW + 2 * DAY], [(1.0, 1), (2.0, 0)], id="two, one after the other"),
+        pytest.param([NOW], [], id="it has ended: its notifications tell of it"),
+        pytest.param([None], [], id="it has no end"),
+    ],
+)
+def test_a_key_that_ends_soon_is_told(ends: list[datetime | None], told: list[tuple[float, int]], lines: Any) -> None:
+    """With how many of the channel's keys are good after it, which says whether a person has to act."""
+    expiring.tell([channel(*ends)], NOW)
+
+    assert [(line["days"], line["keys_left"]) for line in lines()] == told
+    assert {(line["event"], line["level"], line["channel"], line["key"]) for line in lines()} <= {
+        ("key.expiring", "warning", "shop-hkd", KEY.fingerprint)
+    }
+
+
+async def test_it_is_told_at_the_start(lines: Any) -> None:
+    """Who starts it with an old settings file hears of it at once."""
+    end = SystemClock().now() + DAY
+
+    async with expiring.telling_of_keys([channel(end)], SystemClock()):
+        await asyncio.sleep(0)
+
+    assert [line["event"] for line in lines()] == ["key.expiring"]
+
+
+async def test_it_is_told_daily(lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looked away the first time."""
+    monkeypatch.setattr(expiring, "_TELL_EVERY_S", 0.0)
+
+    async with expiring.telling_of_keys([channel(SystemClock().now() + DAY)], SystemClock()):
+        while len(lines()) < 3:  # noqa: ASYNC110 - each turn of the loop is a day here
+            await asyncio.sleep(0)
+
+
+def test_the_metric_tells_when_the_last_key_ends() -> None:
+    """Until then the channel can be believed; with a key that never ends there is nothing to watch."""
+    expiring.measure([channel(NOW + DAY, NOW + 2 * DAY, name="ending"), channel(NOW, None, name="endless")])
+
+    (family,) = [one for one in metrics.REGISTRY.collect() if one.name.endswith("_keys_end_timestamp_seconds")]
+    ends = {one.labels["channel"]: one.value for one in family.samples}
+    assert ends["ending"] == (NOW + 2 * DAY).timestamp()
+    assert "endless" not in ends
