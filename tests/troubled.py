@@ -93,11 +93,11 @@ class Troubled:
                 await producer.append(self.topics.inbox, number % PARTITIONS, evidence)
 
     @asynccontextmanager
-    async def job(self, name: Job, settings: Settings | None = None) -> AsyncIterator[None]:
+    async def job(self, name: Job) -> AsyncIterator[None]:
         """One job works while the block runs, as a process runs it; then it drains, commits and leaves."""
         stop = Stop()
         async with (
-            partition_loop(name, settings or self.settings, Outages()) as loop,
+            partition_loop(name, self.settings, Outages()) as loop,
             asyncio.timeout(2.5 * WITHIN_S),
             asyncio.TaskGroup() as tasks,
         ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -141,7 +142,7 @@ async def test_a_child_whose_heart_beats_is_left_alone(
     """For far longer than one that hangs is."""
     monkeypatch.setattr(keeping, "LOOK_EVERY_S", 0.2)
 
-    said = await run_until("still", 1, [[child("orders", BEATS.format(then='3.0, lambda: say("still")'))]])
+    said = await run_until("still", 1, [[child("orders", BEATS.format(then='6.0, lambda: say("still")'))]])
 
     assert said == [("orders", "works"), ("orders", "still")]
     assert "child.hung" not in capfd.readouterr().err
@@ -169,23 +170,35 @@ async def test_nothing_is_left_running_where_the_supervisor_itself_fails(capfd: 
         os.kill(pid, 0)
 
 
-def test_a_child_does_not_outlive_its_supervisor() -> None:
-    """It ends in order when the pipe from its supervisor closes, however that came."""
-    code = "\n".join(
-        [
-            "import signal",
-            "from notifier.cli.orphan import end_with_stdin",
-            "end_with_stdin()",
-            "print('works', flush=True)",
-            "signal.pause()",
-        ]
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin is not None
+LEFT_ALONE = """
+import os, signal
+from notifier.cli.orphan import end_with_stdin
+end_with_stdin()
+if {beats}: os.write(0, b".")
+print("works", flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("beats", [False, True], ids=["silent", "its last beats were not heard"])
+def test_a_child_does_not_outlive_its_supervisor(beats: bool) -> None:
+    """It ends in order when the line from its supervisor closes, however that came."""
+    ours, its = socket.socketpair()
+    with (
+        ours,
+        subprocess.Popen(
+            [sys.executable, "-c", LEFT_ALONE.format(beats=beats)],
+            stdin=its.fileno(),
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        its.close()
         assert process.stdout is not None
         assert process.stdout.readline() == "works\n"
-        process.stdin.close()
+        ours.close()
 
-        assert process.wait(WITHIN_S) == -signal.SIGTERM
+        try:
+            assert process.wait(WITHIN_S) == -signal.SIGTERM
+        finally:
+            process.kill()

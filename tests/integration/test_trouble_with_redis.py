@@ -90,18 +90,6 @@ async def cut_off_replica(redis: Redis, _: Server) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def loading(redis: Redis, server: Server) -> AsyncIterator[None]:
-    """It was restarted and reads its data: it answers everything with LOADING."""
-    await redis.set("slow-to-load", "x")
-    await redis.config_set("key-load-delay", "100000")  # microseconds a key; it is read again at the start
-    await redis.config_rewrite()
-    server.kill()
-    await asyncio.to_thread(server.spawn)
-    yield
-    await asyncio.to_thread(server.wait_ready)
-
-
-@asynccontextmanager
 async def without_replicas(redis: Redis, _: Server) -> AsyncIterator[None]:
     """It has to have a replica before it takes anything, and has none."""
     await redis.config_set("min-replicas-to-write", "1")
@@ -190,6 +178,42 @@ async def test_orders_pause_say_so_once_and_go_on_by_themselves(
         "redis.recovered",
     ]
     assert troubled.said("service.failed", "partition.stuck", "evidence.failed") == []
+
+
+async def test_scripts_that_are_lost_are_loaded_again(troubled: Troubled, redis: Redis) -> None:
+    """As after a fail-over: that is no outage."""
+    async with troubled.job("orders"):
+        await troubled.put("before")
+        await troubled.until_folded("before")
+        await redis.script_flush()
+        await troubled.put("after")
+        await troubled.until_folded("before", "after")
+
+    await nothing_is_missing_or_invented(troubled, "before", "after")
+    assert troubled.said("redis.unavailable", "service.failed") == []
+
+
+async def test_fanout_pauses_with_attempts_in_flight_and_tells_each_event_in_order(
+    troubled: Troubled, redis: Redis, server: Server
+) -> None:
+    """What a merchant accepted while Redis was away is recorded when it is back; what comes after it was not told before it."""
+    async with troubled.job("orders"):
+        await troubled.put("T1", "T2")
+        await troubled.until_folded("T1", "T2")
+    async with troubled.job("fanout"):
+        await troubled.until(lambda: troubled.merchant.asked == 2)
+        async with killed(redis, server):
+            troubled.merchant.gate.set()
+            await troubled.until_said("redis.unavailable")
+            assert {version for _, version, _ in troubled.merchant.told} <= {1}
+        await troubled.until(lambda: len({webhook_id for *_, webhook_id in troubled.merchant.told}) == 6)
+        await troubled.until_said("redis.recovered")
+
+    for order in ("T1", "T2"):
+        versions = [version for told, version, _ in troubled.merchant.told if told == order]
+        assert list(dict.fromkeys(versions)) == [1, 2, 3]
+    assert await troubled.uncommitted("fanout") == 0
+    assert len(troubled.said("redis.unavailable")) == len(troubled.said("redis.recovered")) == 1
 
 
 async def nothing_is_missing_or_invented(troubled: Troubled, *orders: str) -> None:
