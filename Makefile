@@ -8,7 +8,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test bench lint lock clean
+.PHONY: help env demo test bench soak lint lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -37,6 +37,9 @@ test: lint  ## linters, types, import rules and every test, on local Kafka and R
 
 bench: env  ## ratios in one run; writes .local/bench.json
 	$(BIN)/python -m tests.benchmarks
+
+soak: env  ## real faults in the middle of the work, each in turn; FAULT=name for one kind, SEED=n, SECONDS=n
+	$(BIN)/python -m tests.faults $(if $(FAULT),--fault $(FAULT)) $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS))
 
 lint: env  ## ruff, mypy and import-linter alone
 	$(BIN)/ruff check

@@ -309,8 +309,13 @@ class Serving:
                 return None
             return record_of(held, todos[0].turn, outcome, answer, after, partition=self._partition)
 
-        if todos:
-            lane.next_attempt_at = (await self._recorder.record_lane(lane.key, step)).next_attempt_at
+        # until it is in the log, what is durable is not all there is: nothing of the lane is begun, whoever serves it no more
+        self._going_behind[lane.key] += 1
+        try:
+            if todos:
+                lane.next_attempt_at = (await self._recorder.record_lane(lane.key, step)).next_attempt_at
+        finally:
+            _take_one(self._going_behind, lane.key)
         for todo in todos:
             self._release(todo)
 

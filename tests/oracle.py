@@ -68,6 +68,16 @@ class Expected(TypedDict):
     flags: list[str]
 
 
+def as_expected(order: dict[str, object]) -> dict[str, object]:
+    """An order object (contract, section 6) reduced to what can be expected of it."""
+    seen = {name: order[name] for name in Expected.__annotations__}
+    for name in ("payments", "refunds"):
+        entries = order[name]
+        assert isinstance(entries, list)
+        seen[name] = [{member: value for member, value in entry.items() if member != "at"} for entry in entries]
+    return seen
+
+
 DECIMALS = {"HKD": 2, "USD": 2, "CNY": 2, "JPY": 0, "KWD": 3}
 MAXIMUM = 10**15 - 1
 

@@ -45,6 +45,7 @@ class Setup:
     urls: Mapping[str, str]
     """Of the merchants' systems, by name."""
     secrets: Mapping[str, str] = field(repr=False)
+    delivery_timeout_s: float = DELIVERY_TIMEOUT_S
 
 
 def new_secret() -> str:
@@ -88,7 +89,7 @@ public = "{HOST}:{setup.ports.public}"
 internal = "{HOST}:{setup.ports.internal}"
 
 [delivery]
-timeout_s = {DELIVERY_TIMEOUT_S}
+timeout_s = {setup.delivery_timeout_s}
 first_retry_s = 0.5
 retry_s_max = 2.0
 allow_networks = ["127.0.0.0/8"]

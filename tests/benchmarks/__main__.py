@@ -24,10 +24,12 @@ from rich.table import Table
 
 from notifier.local import Services, running
 
+from .backlog import measure_dead, measure_recovery, measure_start
 from .delivery import measure_delivery
 from .fold import measure_fold
 from .ingress import measure_ingress
 from .installation import Installation, installation
+from .isolation import measure_fast, measure_isolation
 from .latency import measure_latency
 from .rebuild import measure_rebuild
 from .warm import measure_warm
@@ -62,6 +64,30 @@ AIMS: dict[str, tuple[str, str]] = {
     "fold_flushed_ratio": ("CPU of a fold after FLUSHALL / with its view at hand", ""),
     "fold_warm_cpu_s": ("  with its view, s", ""),
     "fold_flushed_cpu_s": ("  after FLUSHALL, s", ""),
+    "fast_cpu_us": ("CPU per delivery, twenty merchants who accept at once, µs", "≤ 300"),
+    "fast_per_s": ("  deliveries per second", ""),
+    "isolation_ratio": ("p99 from event to acceptance, one in ten of 200 merchants bad / without those", "≤ 1.2"),
+    "isolation_p99_ms": ("  p99 with them, ms", ""),
+    "isolation_calm_p99_ms": ("  p99 without, ms", ""),
+    "isolation_p50_ms": ("  p50 with them, ms", ""),
+    "isolation_calm_p50_ms": ("  p50 without, ms", ""),
+    "dead_requests_per_minute": ("requests to a dead merchant in a minute, much waiting", "≤ 20"),
+    "dead_requests_before": ("  until all of it was written down", ""),
+    "dead_cpu_share": ("  CPU meanwhile, of a core", ""),
+    "dead_written_cpu_us": ("  CPU per event written down as waiting, µs", ""),
+    "dead_redis_bytes_each": ("  Redis bytes per event that waits", ""),
+    "recovery_s": ("a merchant is back: until it has heard of all that waited, s", ""),
+    "recovery_per_s": ("  deliveries per second", ""),
+    "recovery_cpu_us": ("  CPU per delivery, µs", ""),
+    "recovery_most_at_once": ("  most in flight at once", "≤ 8"),
+    "recovery_out_of_order": ("  orders told out of order", "0"),
+    "recovery_repeats": ("  deliveries told twice", ""),
+    "start_first_s": ("start with thousands of new merchants, to the first webhook, s", ""),
+    "start_first_after_import_s": ("  of which after the imports, s", ""),
+    "start_first_cpu_s": ("  CPU, s", ""),
+    "start_again_s": ("  again, all of them known, s", ""),
+    "start_again_after_import_s": ("  of which after the imports, s", ""),
+    "start_again_cpu_s": ("  CPU, s", ""),
 }
 
 
@@ -76,10 +102,34 @@ class Size:
     events: int
     seconds: float
     warm_up_s: float
+    merchants: int
+    """That one in ten of is bad, and ten times as many at a start."""
+    waiting: int
+    """For the merchant that comes back, and five times as many for the dead one."""
 
 
-FULL = Size(requests=3_000, rounds=5, orders=15_000, orders_in_view=50_000, events=3_000, seconds=15.0, warm_up_s=3.0)
-QUICK = Size(requests=100, rounds=1, orders=100, orders_in_view=500, events=64, seconds=0.5, warm_up_s=0.2)
+FULL = Size(
+    requests=3_000,
+    rounds=5,
+    orders=15_000,
+    orders_in_view=50_000,
+    events=3_000,
+    seconds=15.0,
+    warm_up_s=3.0,
+    merchants=200,
+    waiting=20_000,
+)
+QUICK = Size(
+    requests=100,
+    rounds=1,
+    orders=100,
+    orders_in_view=500,
+    events=64,
+    seconds=0.5,
+    warm_up_s=0.2,
+    merchants=20,
+    waiting=40,
+)
 AT_ONCE = 8
 """Deliveries in flight, ours and the bare client's: the default of `delivery.concurrency_per_endpoint`."""
 
@@ -88,7 +138,7 @@ def main() -> None:
     """Measure, tell, write down."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="do little: shows only that it runs")
-    parser.add_argument("--only", default="a,b,c,d,e,g", help="which measures, such as a,c")
+    parser.add_argument("--only", default="a,b,c,d,e,g,h,i,j,k,l", help="which measures, such as a,c")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="for data, logs and bench.json")
     parser.add_argument(
         "--prefix", default="bench", help="in front of topics and Redis keys, for services that live on"
@@ -120,6 +170,13 @@ async def _measure(services: Services, folder: Path, size: Size, chosen: list[st
         "d": lambda place: measure_latency(place, key, rate=200, seconds=size.seconds, warm_up_s=size.warm_up_s),
         "e": lambda place: measure_rebuild(place, orders=size.orders_in_view),  # and f
         "g": lambda place: measure_warm(place, orders=size.orders),
+        "h": lambda place: measure_fast(place, endpoints=20, events=size.events, rounds=size.rounds),
+        "i": lambda place: measure_isolation(
+            place, endpoints=size.merchants, rate=100, seconds=size.seconds, rounds=min(size.rounds, 2)
+        ),
+        "j": lambda place: measure_dead(place, waiting=5 * size.waiting, seconds=4 * size.seconds),
+        "k": lambda place: measure_recovery(place, waiting=size.waiting),
+        "l": lambda place: measure_start(place, endpoints=10 * size.merchants),
     }
     figures: dict[str, float] = {}
     for name in chosen:

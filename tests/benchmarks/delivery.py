@@ -16,13 +16,13 @@ from notifier.kafka.producer import Producer
 from notifier.order import Changed, decide
 from notifier.record import Record
 from notifier.topics import partition_of
+from tests.waiting import until
 
 from .child import Posts
 from .evidence import inbox_record
 from .installation import Installation
 from .process import Measured, measured, result_of
 from .sink import Sink, listening
-from .waiting import until
 
 TOLD_WITHIN_S = 60.0
 

@@ -8,12 +8,12 @@ from collections import defaultdict
 from notifier.kafka.producer import Producer
 from notifier.record import Record
 from notifier.topics import partition_of
+from tests.waiting import until
 
 from .bodies import history
 from .evidence import inbox_record
 from .installation import Installation
 from .process import measured
-from .waiting import until
 
 FOLDED_WITHIN_S = 60.0
 

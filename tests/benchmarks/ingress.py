@@ -9,12 +9,12 @@ from statistics import median
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from notifier.local.ports import free_ports
+from tests.waiting import listens, until
 
 from . import load
 from .bodies import signed
 from .installation import TOKEN, Installation
 from .process import Measured, measured
-from .waiting import listens, until
 
 CONNECTIONS = 128
 READY_WITHIN_S = 20.0

@@ -9,12 +9,13 @@ from statistics import quantiles
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from tests.waiting import listens, until
+
 from . import load
 from .bodies import signed
 from .installation import TOKEN, Installation
 from .process import measured
 from .sink import Sink, listening
-from .waiting import listens, until
 
 READY_WITHIN_S = 20.0
 TOLD_WITHIN_S = 30.0

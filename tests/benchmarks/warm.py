@@ -9,12 +9,12 @@ from redis.asyncio import Redis
 from notifier.kafka.producer import Producer
 from notifier.record import Record
 from notifier.topics import partition_of
+from tests.waiting import until
 
 from .bodies import history
 from .evidence import inbox_record
 from .installation import Installation
 from .process import measured
-from .waiting import until
 
 FOLDED_WITHIN_S = 120.0
 

@@ -25,6 +25,11 @@ NAMES = {
     "redis_bytes_quiet_order",
     "redis_bytes_waiting_lane",
     "fold_flushed_ratio",
+    "fast_cpu_us",
+    "isolation_ratio",
+    "dead_requests_per_minute",
+    "recovery_s",
+    "start_again_s",
     "cores",
     "version_aiohttp",
 }

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from typing import Literal
 
+from notifier import command, deliveries
+from notifier.command import Command, Wanted
 from notifier.record import Record
 from tests.simulation.loop import Process
 from tests.simulation.members import P
@@ -21,6 +24,8 @@ RETENTION_S = 660.0
 
 AWAY_S = COMPACTION_LAG_S / 2
 OWNERS_MAX = 3
+NAMES = ("oms", "erp", "two")
+"""The endpoints."""
 
 
 class Faults:
@@ -43,6 +48,10 @@ class Faults:
             (2, self._one_more_owner),
             (0.4, self._all_leave),
             (2, self._endpoint_fails),
+            (1, self._endpoint_is_gone),
+            (2, self._operator_says),
+            (2, self._operator_redrives),
+            (0.3, self._forget_commits),
             (0.5, self._somebody_else_writes),
         ]
         self._pace_s = self._random.choice((3.0, 6.0, 15.0))
@@ -65,10 +74,13 @@ class Faults:
         world.network.is_calm = True
         world.network.away.clear()
         world.merchants.failing.clear()
+        world.merchants.gone.clear()
         world.logs.land_late()
         world.thaw_all()
         for job in ("ingress", *CONSUMERS):
             world.replace(job)
+        for name in NAMES:
+            self._say("resume", name)
 
     def _arm(self, process: Process) -> None:
         process.steps_left = int(self._random.expovariate(1 / self._steps_between))
@@ -163,8 +175,40 @@ class Faults:
             self._world.kill(process)
         self._world.network.later(self._random.uniform(0.5, 3) * AWAY_S, lambda: self._again(job))
 
+    def _endpoint_is_gone(self) -> None:
+        """It answers 410 for a while; nobody but an operator brings it back."""
+        name, gone = self._random.choice(NAMES), self._world.merchants.gone
+        self._world.say(f"{name} is gone")
+        gone.add(name)
+        self._world.network.later(self._random.choice((10, 60, 240)), lambda: gone.discard(name))
+
+    def _operator_says(self) -> None:
+        self._say(self._random.choice(("suspend", "resume", "resume")), self._random.choice(NAMES))
+
+    def _operator_redrives(self) -> None:
+        """Something that was told, or was given up, or waits still: an operator may ask for anything."""
+        found = [deliveries.delivery_in(one.record) for one in self._world.logs.records(TOPICS.deliveries, P)]
+        known = [one for one in found if one is not None]
+        if known:
+            one = self._random.choice(known)
+            wanted = Wanted(one.channel, one.order, one.version, one.event_offset, one.event_id)
+            self._say("redrive", one.endpoint, wanted)
+
+    def _say(self, what: Literal["suspend", "resume", "redrive"], endpoint: str, *wanted: Wanted) -> None:
+        said = Command(what, endpoint, self._world.clock.now(), deliveries=wanted)
+        self._world.logs.now_ms = self._world.clock.now_ms()
+        self._world.logs.put(TOPICS.commands, P, command.to_record(said))
+
+    def _forget_commits(self) -> None:
+        """Kafka forgets what a group has committed when it was idle for a week."""
+        job = self._random.choice((TOPICS.inbox, TOPICS.orders))
+        self._world.say(f"what is committed of {job} is forgotten")
+        for source in list(self._world.commits.by_source):
+            if source.topic == job or (job == TOPICS.orders and source.topic == TOPICS.commands):
+                del self._world.commits.by_source[source]
+
     def _endpoint_fails(self) -> None:
-        name, failing = self._random.choice(("oms", "erp", "two")), self._world.merchants.failing
+        name, failing = self._random.choice(NAMES), self._world.merchants.failing
         self._world.say(f"{name} fails")
         failing.add(name)
         self._world.network.later(self._random.choice((10, 60, 240)), lambda: failing.discard(name))

@@ -80,6 +80,8 @@ class Merchants:
         self.told: list[Told] = []
         self.failing: set[str] = set()
         """Endpoints that accept nothing for now."""
+        self.gone: set[str] = set()
+        """Endpoints that answer 410 for now."""
 
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float, tls: ssl.SSLContext | None = None
@@ -99,7 +101,7 @@ class Merchants:
         webhooks.verify([SECRET], headers, body, now=int(headers["webhook-timestamp"]))
         assert (headers["webhook-id"], said.version) == (said.id, said.data.version)
         lot = 1.0 if self._network.is_calm else self._random.random()
-        is_accepted = lot >= 0.2 and endpoint not in self.failing
+        is_accepted = lot >= 0.2 and endpoint not in self.failing | self.gone
         self.told.append(Told(endpoint, said.id, body, said.data.channel, said.data.order, said.version, is_accepted))
         self._say(f"{endpoint} {'takes' if is_accepted else 'refuses'} {said.data.order} v{said.version}")
         if is_accepted and lot < 0.25:
@@ -107,5 +109,6 @@ class Merchants:
         if lot < 0.05:
             return  # it hangs
         wish = "7" if 0.05 <= lot < 0.08 else None
-        given = Answer(204 if is_accepted else 503, None, 1.0, None if is_accepted else wish)
+        refusal = 410 if endpoint in self.gone else 503
+        given = Answer(204 if is_accepted else refusal, None, 1.0, None if is_accepted else wish)
         self._network.later(self._network.latency_s(), partial(succeed, answer, given))

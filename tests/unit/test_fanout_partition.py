@@ -18,6 +18,7 @@ from notifier.ports import ViewRead
 from notifier.record import Record
 from tests.merchants import FAILED, WAIT_S, Merchants, endpoint, fanout_job, meet
 from tests.owners import TOPICS, Owner, P, World, notification, orders_owner, spin
+from tests.virtual import in_virtual_time
 
 ORDERS = Source(TOPICS.orders, P)
 
@@ -241,6 +242,43 @@ async def test_no_version_overtakes_one_that_is_being_written_down(
 
     await merchants.until(lambda: 3 in merchants.versions("oms", "T1"))
     assert merchants.versions("oms", "T1") == [1, 1, 2, 3]
+
+
+@in_virtual_time
+async def test_what_is_being_written_down_is_not_overtaken_when_its_lane_has_ended() -> None:
+    """Parked while the record of version 1 was slow, the lane ended with that; 3 came before the log knew that 2 waits."""
+    world, merchants = World(), Merchants()
+    append, appends = world.logs.append, [asyncio.Event(), asyncio.Event()]
+    gates = list(appends)
+
+    async def slow(topic: str, partition: int, records: Sequence[Record]) -> list[int]:
+        if topic == TOPICS.deliveries and gates:
+            await gates.pop(0).wait()
+        return await append(topic, partition, records)
+
+    meet(world, "oms")
+    orders = await orders_owner(world)
+    owner = await Owner(world, fanout_job(world, merchants, clock=SystemClock()).work(P), TOPICS.orders).start()
+    world.logs.append = slow  # type: ignore[method-assign] # the delay of this test
+    await world.receive(*(notification("T1", status) for status in LIFE[:2]))
+    await orders.work_off()
+    await owner.fetch()
+    await merchants.until(lambda: merchants.versions("oms", "T1") == [1])
+    await asyncio.sleep(2 * consumers.serving.PARK_AFTER_S)
+    appends[0].set()
+    await until_recorded(world, lambda found: len(found) == 1)
+    await spin()
+
+    await world.receive(notification("T1", LIFE[2]))
+    await orders.work_off()
+    await owner.fetch()
+    await spin()
+    appends[1].set()
+
+    await merchants.until(lambda: 3 in merchants.versions("oms", "T1"))
+    assert merchants.versions("oms", "T1") == [1, 2, 3]
+    await owner.crash()
+    await orders.crash()
 
 
 async def test_what_another_owner_wrote_down_is_told_in_its_place(
