@@ -99,9 +99,9 @@ async def read_views(stage: Stage) -> Views:
     topics = stage.topics
     for partition in range(stage.cluster.partitions):
         for key, packed in (await _entries(stage, topics.orders, partition)).items():
-            orders[partition, key] = kept_in(packed)
+            orders[partition, key] = kept_in(key, packed)
         for key, packed in (await _entries(stage, topics.deliveries, partition)).items():
-            lanes[partition, key] = told_in(kept_in(packed).value)
+            lanes[partition, key] = told_in(kept_in(key, packed).value)
     indexes = [name async for name in stage.redis.scan_iter(f"{stage.key_prefix}:*:due:*")]
     return Views(
         orders,

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 import msgspec
 
+from notifier import ports
 from notifier.demo.history import Entry
+from notifier.kept import record_in
 
 _OFFSET = struct.Struct(">Q")
 
@@ -84,7 +86,8 @@ def told_in(value: bytes) -> Told:
     return Told(lane.settled, lane.known, frozenset(waiting), frozenset(dead))
 
 
-def kept_in(packed: bytes) -> Kept:
-    """An entry of a view, as it lies in Redis: an offset of eight bytes, then headers and value in MessagePack."""
-    headers, value = msgspec.msgpack.decode(packed[_OFFSET.size :])
-    return Kept(_OFFSET.unpack_from(packed)[0], tuple((name, content) for name, content in headers), value)
+def kept_in(key: bytes, packed: bytes) -> Kept:
+    """An entry of a view, as it lies in Redis: an offset of eight bytes, then the record; how that is packed is the project's."""
+    (offset,) = _OFFSET.unpack_from(packed)
+    record = record_in(key, ports.Kept(offset, packed[_OFFSET.size :]))
+    return Kept(offset, tuple(record.headers), record.value)

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import sys
-from asyncio.subprocess import PIPE, STDOUT, Process
+from asyncio.subprocess import STDOUT, Process
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,20 +60,28 @@ class Part:
 
     async def spawn(self) -> None:
         """Start it, and again should it end by itself, as a supervisor does (contract, section 3). It ends with this process."""
-        with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "notifier", "--ends-with-stdin", "--config", str(self.config_file)),
-                *self.arguments,
-                stdin=PIPE,
-                stdout=log,
-                stderr=STDOUT,
-                start_new_session=True,
-            )
+        # a pipe of our own: uvloop's is a socket, by which a supervised process lets its heart be heard
+        its_end, ours = os.pipe()
+        try:
+            with self.log.open("ab") as log:
+                self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "notifier", "--ends-with-stdin", "--config", str(self.config_file)),
+                    *self.arguments,
+                    stdin=its_end,
+                    stdout=log,
+                    stderr=STDOUT,
+                    start_new_session=True,
+                )
+        finally:
+            os.close(its_end)
         self.is_wanted = True
-        self.tasks.create_task(self._watch(self._process))
+        self.tasks.create_task(self._watch(self._process, ours))
 
-    async def _watch(self, process: Process) -> None:
-        status = await process.wait()
+    async def _watch(self, process: Process, its_life: int) -> None:
+        try:
+            status = await process.wait()
+        finally:
+            os.close(its_life)
         if self.is_wanted:
             self.statuses.append(status)
             self.left_by_itself += 1
