@@ -178,7 +178,7 @@ class Stage:
     async def positions(self, topic: str) -> list[int]:
         """The position of each partition's view; 0 where there is none."""
         names = [self.view_name(topic, partition) for partition in range(self.cluster.partitions)]
-        return [int(await self.redis.hget(name, "~position") or 0) for name in names]
+        return [int(await self.redis.hget(name, ".position") or 0) for name in names]
 
     async def view_moved(self) -> None:
         """Return once a view of each log stands elsewhere than now."""
