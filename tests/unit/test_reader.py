@@ -1,0 +1,50 @@
+"""Reading by offset, against a broker where something lands between two questions (`notifier.kafka.reader`)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from aiokafka import TopicPartition
+from aiokafka.structs import OffsetAndTimestamp
+
+from notifier.kafka.access import Access
+from notifier.kafka.reader import Reader
+
+TP = TopicPartition("alipayhk.orders.v1", 0)
+
+
+class LandingConsumer:
+    """One of aiokafka's, on an empty partition: a record lands behind the first question, whichever that is."""
+
+    def __init__(self) -> None:
+        self._end = 0
+
+    async def end_offsets(self, tps: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """As aiokafka's."""
+        end, self._end = self._end, 1
+        return dict.fromkeys(tps, end)
+
+    async def offsets_for_times(
+        self, times: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, OffsetAndTimestamp | None]:
+        """As aiokafka's."""
+        end, self._end = self._end, 1
+        return dict.fromkeys(times, OffsetAndTimestamp(0, 1) if end else None)
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        """As aiokafka's."""
+        return frozenset()
+
+    def pause(self, *_: TopicPartition) -> None:
+        """As aiokafka's."""
+
+
+async def test_a_record_that_lands_meanwhile_is_not_jumped_over() -> None:
+    """
+    Fan-out asked a partition that was still empty where to begin. The first event landed between "none is as young" and
+    "where is the end", and no merchant was ever told of it.
+    """
+    reader = Reader(Access({}))
+    reader._idle.append(LandingConsumer())
+
+    assert await reader.offset_at(TP.topic, TP.partition, 0) == 0
