@@ -8,16 +8,16 @@ due index brings it back.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from consumers.backoff import retry_after_s, retry_in_s
 from consumers.callees import Callee
+from consumers.calling import Caller, call
 from consumers.client import Answer
 from consumers.due import DueTimes
 from consumers.endpoints import Endpoints
@@ -25,7 +25,7 @@ from consumers.lanes import ActiveLane, Todo, record_of, say, waiting_in
 from consumers.measures import in_words
 from consumers.recorder import Recorder
 from consumers.view import View
-from notifier import events, webhooks
+from notifier import events
 from notifier.clock import Clock
 from notifier.config import Delivery
 from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, Turn, from_record, give_up_unheard, settle
@@ -47,16 +47,6 @@ _T = TypeVar("_T")
 
 GONE = 410
 """RFC 9110, 15.5.11: the endpoint is no more, and says that this is for ever."""
-
-
-class Caller(Protocol):
-    """Calls endpoints (`consumers.client.Client`)."""
-
-    async def post(
-        self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float, tls: ssl.SSLContext | None = None
-    ) -> Answer:
-        """POST once; whatever the destination does is in the answer."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +188,15 @@ class Serving:
                         return
                     lane.is_calling = lane.is_engaged = True
                     lane.attempt += 1
-                    answer = await self._call(lane.callee, todo.telling)
+                    telling, callee = todo.telling, lane.callee
+                    answer = await call(
+                        self._means.client,
+                        callee.endpoint,
+                        callee.tls,
+                        webhook_id=telling.event_id,
+                        body=telling.body,
+                        now_ms=self._means.clock.now_ms(),
+                    )
                     lane.is_calling = False
                 if not await self._judge(lane, todo, answer):
                     return
@@ -219,15 +217,8 @@ class Serving:
         if any(todo.counts is not None for todo in lane.todo):
             await self._write_down(lane, now)
         else:
-            lane.next_attempt_at = now + timedelta(seconds=lane.callee.ready_in_s)
-
-    async def _call(self, callee: Callee, telling: Telling) -> Answer:
-        endpoint = callee.endpoint
-        timestamp = self._means.clock.now_ms() // 1000
-        headers = webhooks.headers(endpoint.secrets, telling.event_id, timestamp, telling.body)
-        return await self._means.client.post(
-            endpoint.url, {**endpoint.headers, **headers}, telling.body, timeout_s=endpoint.timeout_s, tls=callee.tls
-        )
+            # it is due, and was before: when there is room again, whenever that is, nothing else brings it back
+            lane.next_attempt_at = now
 
     async def _judge(self, lane: ActiveLane, todo: Todo, answer: Answer) -> bool:
         """Record what came of an attempt; whether the lane goes on."""

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 import consumers.fanout
 import consumers.serving
+from consumers.callees import Callee
 from consumers.client import Answer, Fault
+from consumers.fanout import FanoutPartition
 from notifier import deliveries
 from notifier.clock import SystemClock
 from notifier.config import Endpoint
@@ -502,6 +505,33 @@ async def test_what_becomes_due_while_redis_is_asked_is_not_forgotten(
     go_on.set()
 
     await merchants.until(lambda: merchants.versions("oms", "T2") == [1, 1])
+
+
+async def test_what_lost_its_turn_to_another_partition_comes_back_when_there_is_room(
+    opened: Opened, published: Published, merchants: Merchants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was put off for the pause of an endpoint that failed, and waited for its end though the endpoint accepted again."""
+    merchants.answers["oms/T1"] += [FAILED]
+    owner = await opened()
+    job = owner.work
+    assert isinstance(job, FanoutPartition)
+    callee = job._job.callees.by_name["oms"]
+    slot, turns = callee.slot, iter((True, False))
+
+    @asynccontextmanager
+    async def contested() -> AsyncIterator[bool]:
+        if not next(turns, True):
+            yield False
+            return
+        async with slot() as is_free:
+            yield is_free
+
+    monkeypatch.setattr(callee, "slot", contested)
+    monkeypatch.setattr(Callee, "ready_in_s", 60.0)
+    await published("T1")
+    await owner.work_off()
+
+    await merchants.until(lambda: merchants.versions("oms", "T1") == [1, 1])
 
 
 async def test_stopping_begins_nothing(
