@@ -431,5 +431,6 @@ class FanoutPartition:
             self._has_changes.clear()
             while self._changes:
                 name, state, why = self._changes.popleft()
-                if self._endpoints.get(name) is not None:
+                # who answered 410 to another partition is left alone here, too, though nothing was ever for it here
+                if why is Why.GONE or self._endpoints.get(name) is not None:
                     await self._endpoints.change(name, state, why, start=self._watermark.next_offset)

@@ -12,6 +12,7 @@ import consumers.reading_back
 import consumers.serving
 import consumers.upkeep
 from consumers.client import Answer
+from consumers.fanout import FanoutPartition
 from consumers.gauges import show_endpoints
 from consumers.partition import Batch
 from notifier import command, deliveries, endpoint_state, metrics, position
@@ -313,6 +314,22 @@ def _shown(name: str) -> dict[str, float]:
         for one in samples
         if one.name.startswith("notifier_endpoint_") and one.labels["endpoint"] == name
     }
+
+
+async def test_who_answered_410_elsewhere_is_not_called_for_its_first_event_here_either(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    """A partition in which an endpoint was never met called it once more: 24 partitions, 24 calls."""
+    owner = await opened()
+    assert isinstance(owner.work, FanoutPartition)
+
+    owner.work._on_gone("oms")  # as another partition of the process tells it
+    await until(world, lambda: b"oms" in [one.record.key for one in world.logs.records(TOPICS.deliveries, P)])
+    await published("T1")
+    await owner.work_off()
+
+    await until(world, lambda: [one.outcome for one in recorded(world)] == [Outcome.WAITING])
+    assert merchants.told == []
 
 
 async def test_no_deliverys_time_runs_while_its_endpoint_is_left_alone(
