@@ -8,16 +8,18 @@ only that it is done is known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 
 import msgspec
 
-from notifier import deliveries, delivery, endpoint_state
+from notifier import deliveries, delivery, endpoint_state, position
 from notifier.deliveries import Kind
-from notifier.delivery import DeliveryRecord, Outcome, Ref, Turn
-from notifier.record import Record, Stored
+from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, Turn
+from notifier.endpoint_state import EndpointState
+from notifier.position import Position
+from notifier.record import Stored
 
 
 class State(StrEnum):
@@ -69,7 +71,10 @@ class _Told(msgspec.Struct):
 
 
 class _Lane(msgspec.Struct):
-    latest: Record
+    """A lane as all its records together tell of it."""
+
+    of: DeliveryRecord
+    lane: Lane
     told: dict[int, _Told]
 
 
@@ -81,11 +86,12 @@ class Report:
 
     def __init__(self) -> None:
         self._lanes: dict[bytes, _Lane] = {}
-        self._endpoints: dict[str, Record] = {}
+        self._endpoints: dict[str, EndpointState] = {}
+        self._position: Position | None = None
 
-    def take(self, stored: Stored) -> None:
+    def take(self, stored: Stored) -> DeliveryRecord | None:
         """
-        Take one record. What is none of ours, and fan-out's own position, are passed over.
+        Take one record; the attempt that it tells of, if it tells of one that was not known. What is none of ours is passed over.
 
         Raises:
             NewerStateError: a later release wrote it.
@@ -94,34 +100,55 @@ class Report:
         try:
             match deliveries.kind_of(record.key):
                 case Kind.LANE:
-                    self._take_lane(stored, delivery.from_record(record))
+                    return self._take_lane(stored, delivery.from_record(record))
                 case Kind.ENDPOINT:
-                    name = endpoint_state.from_record(record).endpoint
-                    known = self._endpoints.get(name)
-                    self._endpoints[name] = deliveries.merge(known, record)
+                    self._take_endpoint(endpoint_state.from_record(record))
                 case Kind.POSITION:
-                    return
+                    said = position.from_record(record)
+                    self._position = said if self._position is None else position.join(self._position, said)
         except msgspec.DecodeError:
-            return
+            return None
+        return None
 
-    def _take_lane(self, stored: Stored, read: DeliveryRecord) -> None:
-        lane = self._lanes.setdefault(stored.record.key, _Lane(stored.record, {}))
-        lane.latest = deliveries.merge(lane.latest, stored.record)
+    def _take_endpoint(self, said: EndpointState) -> None:
+        known = self._endpoints.get(said.endpoint)
+        self._endpoints[said.endpoint] = said if known is None else endpoint_state.join(known, said)
+
+    def _take_lane(self, stored: Stored, read: DeliveryRecord) -> DeliveryRecord | None:
+        lane = self._lanes.get(stored.record.key)
+        if lane is None:
+            lane = self._lanes[stored.record.key] = _Lane(read, read.lane, {})
+        else:
+            lane.lane = delivery.join(lane.lane, read.lane)
         told = read, stored.appended_at_ms
-        known = lane.told.setdefault(read.version, _Told(told))
+        known = lane.told.get(read.version)
+        is_known = known is not None and _is_one_attempt(known.last[0], read)
+        if known is None:
+            known = lane.told[read.version] = _Told(told)
         known.last = told
         if read.outcome in _ENDS:
             known.end = told
+        return read if read.duration_ms is not None and not is_known else None
+
+    @property
+    def endpoints(self) -> Mapping[str, EndpointState]:
+        """What the partition says of each endpoint that was met in it."""
+        return self._endpoints
+
+    @property
+    def position(self) -> Position | None:
+        """Where fan-out wrote down that it was in its inputs."""
+        return self._position
 
     def is_suspended(self, endpoint: str) -> bool:
         """Whether nothing but probes goes to this endpoint, or nothing at all."""
-        record = self._endpoints.get(endpoint)
-        return record is not None and endpoint_state.from_record(record).state is endpoint_state.State.SUSPENDED
+        known = self._endpoints.get(endpoint)
+        return known is not None and known.state is endpoint_state.State.SUSPENDED
 
     def settled(self, endpoint: str, channel: str, order: str) -> int:
         """The version up to which everything is done (accepted, given up or skipped) of an order for an endpoint; 0: nothing."""
         lane = self._lanes.get(delivery.lane_key(endpoint, channel, order))
-        return delivery.from_record(lane.latest).lane.settled if lane else 0
+        return lane.lane.settled if lane else 0
 
     def __iter__(self) -> Iterator[Delivery]:
         """All deliveries: by endpoint, channel and order, then by version."""
@@ -129,23 +156,22 @@ class Report:
             yield from self._of(self._lanes[key])
 
     def _of(self, seen: _Lane) -> Iterator[Delivery]:
-        latest = delivery.from_record(seen.latest)
-        lane = latest.lane
+        of, lane = seen.of, seen.lane
         turns: dict[int, Turn] = {turn.version: turn for turn in lane.turns}
         dead = {ref.version for ref in lane.dead_letters}
         every: tuple[Turn, ...] = (*lane.dead, *lane.again, *lane.waiting)
         named = {turn.version: turn for turn in every}
         for version in sorted(named.keys() | seen.told):
             told, at_ms = _what_came(seen.told.get(version), is_waiting=version in turns)
-            turn = named.get(version) or _ref_of(told or latest)
+            turn = named.get(version) or _ref_of(told or of)
             is_first = lane.first is not None and lane.first.version == version
             yield Delivery(
-                endpoint=latest.endpoint,
-                channel=latest.channel,
-                order=latest.order,
+                endpoint=of.endpoint,
+                channel=of.channel,
+                order=of.order,
                 version=version,
                 event_id=turn.event_id,
-                state=self._state(latest.endpoint, told, is_waiting=version in turns, is_dead=version in dead),
+                state=self._state(of.endpoint, told, is_waiting=version in turns, is_dead=version in dead),
                 is_redriven=any(again.version == version for again in lane.again),
                 attempt=_attempt(lane.attempt if is_first else None, told, is_waiting=version in turns),
                 status_code=told.status_code if told else None,
@@ -155,7 +181,7 @@ class Report:
                 since=lane.since if is_first else None,
                 next_attempt_at=lane.next_attempt_at if is_first else None,
                 behind=lane.first.version if lane.first and version in turns and not is_first else None,
-                event_partition=latest.event_partition,
+                event_partition=of.event_partition,
                 event_offset=turn.offset,
             )
 
@@ -165,6 +191,11 @@ class Report:
         if is_dead:
             return State.DEAD
         return State.SKIPPED if told and told.outcome is Outcome.SKIPPED else State.ACCEPTED
+
+
+def _is_one_attempt(one: DeliveryRecord, other: DeliveryRecord) -> bool:
+    """Records are appended again, byte for byte or with a lane that was joined, when they are old or lay behind a newer one."""
+    return (one.attempt, one.outcome, one.duration_ms) == (other.attempt, other.outcome, other.duration_ms)
 
 
 def _what_came(told: _Told | None, *, is_waiting: bool) -> tuple[DeliveryRecord | None, int | None]:
