@@ -49,6 +49,8 @@ COMMANDS = (
     Entry("simulate", "Send a notification as AlipayHK would, or a forged one.", "notifier.cli.simulate", _LOOKING),
     Entry("listen", "Be a merchant's system: verify and print webhooks.", "notifier.cli.listen", _LOOKING),
     Entry("orders", "Was it paid, who was told, and why not: one order, or a list.", "notifier.cli.orders", _LOOKING),
+    Entry("deliveries", "Who was told what, when, and with which answer; tell it again.", "notifier.cli.deliveries", _LOOKING),
+    Entry("endpoints", "How each endpoint is doing; suspend, resume or ping one.", "notifier.cli.endpoints", _LOOKING),
     Entry("quarantine", "What was set aside, and why; release a held payment.", "notifier.cli.quarantine", _LOOKING),
     Entry("tail", "Follow the events of the orders topic.", "notifier.cli.tail", _LOOKING),
     Entry("logs", "Explain each log line: what it means and what to do.", "notifier.cli.logs", _LOOKING),

@@ -114,12 +114,28 @@ class Webhook:
 
 
 class Sink:
-    """Takes webhooks: 204 for what is verified, 401 for the rest, and `show` sees both."""
+    """
+    Takes webhooks: 204 for what is verified, 401 for the rest, and `show` sees both.
 
-    def __init__(self, secrets: Sequence[Secret], clock: Clock, show: Callable[[Webhook], None]) -> None:
+    Args:
+        status: answered to what is verified, to be a merchant's system that fails.
+        delay_s: before each answer, to be one that is slow.
+    """
+
+    def __init__(
+        self,
+        secrets: Sequence[Secret],
+        clock: Clock,
+        show: Callable[[Webhook], None],
+        *,
+        status: int = 204,
+        delay_s: float = 0.0,
+    ) -> None:
         self._secrets = secrets
         self._clock = clock
         self._show = show
+        self._status = status
+        self._delay_s = delay_s
 
     async def receive(self, request: web.BaseRequest) -> web.Response:
         """Verify over the bytes as they came, then look into them."""
@@ -138,7 +154,8 @@ class Sink:
         # Bytes that are no UTF-8 came in as surrogates, which no output takes.
         webhook_id = request.headers.get("webhook-id", "").encode(errors="replace").decode()
         self._show(Webhook.of(now, webhook_id, body, fault))
-        return web.Response(status=204 if fault is None else 401)
+        await asyncio.sleep(self._delay_s)
+        return web.Response(status=self._status if fault is None else 401)
 
 
 async def serve(port: int, sink: Sink, is_up: Callable[[], None], stop: asyncio.Event) -> None:
@@ -167,18 +184,25 @@ def _is_for(endpoint: Endpoint, port: int) -> bool:
 
 def listen(
     context: typer.Context,
+    *,
     port: Annotated[
         int,
         typer.Option(min=1, max=65535, help="Where to listen; the endpoint whose URL has this port is played."),
     ] = 9000,
+    status: Annotated[
+        int, typer.Option(min=200, max=599, metavar="N", help="Answer this to what is verified: 500, 410, …")
+    ] = 204,
+    delay_s: Annotated[
+        float, typer.Option("--delay", min=0.0, max=3600.0, metavar="S", help="Answer after so many seconds.")
+    ] = 0.0,
     as_json: AsJson = False,
     config_file: ConfigFile = None,
 ) -> None:
     """
     Be a merchant's system: receive webhooks on this machine, verify them, print each on one line.
 
-    It answers 204 to what is verified and 401 to what is not. With `--json` each webhook is one object on a line of its own.
-    Ctrl-C ends it.
+    It answers 204 to what is verified and 401 to what is not. With `--status` and `--delay` it is a system that fails, or is
+    slow. With `--json` each webhook is one object on a line of its own. Ctrl-C ends it.
     """
     settings = read_settings(context, config_file, needs="endpoints")
     played = [endpoint for endpoint in settings.endpoints if _is_for(endpoint, port)]
@@ -186,12 +210,19 @@ def listen(
         [secret for endpoint in played for secret in endpoint.secrets],
         SystemClock(),
         lambda webhook: typer.echo(webhook.json if as_json else webhook.line),
+        status=status,
+        delay_s=delay_s,
     )
 
     def is_up() -> None:
         who = ", ".join([endpoint.name for endpoint in played])
         how = f"verifying as {who}" if who else f"verifying nothing: no endpoint's URL in the settings has port {port}"
-        typer.echo(f"Listening on http://{HOST}:{port}/, {how}. Ctrl-C ends.", err=True)
+        answers = f"answering {status}" if status != 204 else ""
+        slowly = f"after {delay_s:g} s" if delay_s else ""
+        typer.echo(
+            f"{', '.join(filter(None, (f'Listening on http://{HOST}:{port}/', how, answers, slowly)))}. Ctrl-C ends.",
+            err=True,
+        )
 
     try:
         asyncio.run(_serve_until_interrupted(port, sink, is_up))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from notifier.cli.options import CommandFailed
 from notifier.config import Settings
+from notifier.delivery import DeliveryRecord
+from notifier.delivery_report import Report
 from notifier.kafka import scan
 from notifier.kafka.access import Access
 from notifier.kafka.follower import Followed
@@ -23,6 +26,7 @@ from notifier.topics import Topics, partition_of
 class Look:
     """The topics, ready to be read."""
 
+    access: Access
     topics: Topics
     partitions: int
     """Of every topic."""
@@ -57,7 +61,7 @@ async def looking(settings: Settings) -> AsyncIterator[Look]:
     async with Scanner.at_work(access) as scanner:
         counts = [
             await scanner.partitions_of(topic)
-            for topic in (topics.inbox, topics.orders, topics.deliveries, topics.quarantine)
+            for topic in (topics.inbox, topics.orders, topics.deliveries, topics.commands, topics.quarantine)
         ]
         least = min(count or 0 for count in counts)
         if not least:
@@ -66,9 +70,28 @@ async def looking(settings: Settings) -> AsyncIterator[Look]:
             )
         reader = Reader(access)
         try:
-            yield Look(topics, least, reader, scanner)
+            yield Look(access, topics, least, reader, scanner)
         finally:
             await reader.close()
+
+
+async def reports(
+    look: Look, on_attempt: Callable[[DeliveryRecord, datetime], None] | None = None
+) -> AsyncGenerator[tuple[int, Report], None]:
+    """
+    What the deliveries topic tells, partition by partition: all of them together may be more than the memory takes.
+
+    Args:
+        on_attempt: told of each attempt, and of when its record was appended.
+    """
+    for partition in range(look.partitions):
+        report = Report()
+        async with aclosing(look.records(look.topics.deliveries, [partition])) as records:
+            async for one in records:
+                attempt = report.take(one.stored)
+                if attempt is not None and on_attempt is not None:
+                    on_attempt(attempt, datetime.fromtimestamp(one.stored.appended_at_ms / 1000, UTC))
+        yield partition, report
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import re
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from notifier import evidence
 from notifier.cli import told
 from notifier.cli.aside import Aside, Orders, asides
 from notifier.cli.looking import Look, looking
+from notifier.cli.operator import By, line, who
 from notifier.cli.options import AsJson, CommandFailed, ConfigFile, print_json, reaching_kafka, read_settings
 from notifier.cli.reasons import REASONS, Words
 from notifier.cli.tables import add, money_cell, table, text
@@ -27,7 +27,7 @@ from notifier.errors import Reason
 from notifier.kafka.access import Access
 from notifier.kafka.producer import Producer
 from notifier.record import Record
-from notifier.release import RELEASABLE, TEXT_CHARS_MAX, Held, Word, to_evidence
+from notifier.release import RELEASABLE, Held, Word, to_evidence
 
 LIMIT = 100
 APPEND_TIMEOUT_S = 10.0
@@ -56,13 +56,6 @@ def _place(given: str) -> Place:
     if match is None:
         raise typer.BadParameter("it is PARTITION-OFFSET, such as 3-17; `notifier quarantine list` shows them.")
     return Place(int(match[1]), int(match[2]))
-
-
-def _line(given: str) -> str:
-    said = given.strip()
-    if not said or len(said) > TEXT_CHARS_MAX or not said.isprintable():
-        raise typer.BadParameter(f"it is 1 to {TEXT_CHARS_MAX} printable characters on one line.")
-    return said
 
 
 Id = Annotated[
@@ -132,14 +125,12 @@ def release(
     reason: Annotated[
         str,
         typer.Option(
-            parser=_line,
+            parser=line,
             metavar="TEXT",
             help="Why it counts. It goes into the order's event, which every subscriber reads: nothing about the buyer.",
         ),
     ],
-    by: Annotated[
-        str | None, typer.Option(parser=_line, metavar="WHO", help="Who says so. Default: who is logged in here.")
-    ] = None,
+    by: By = None,
     as_json: AsJson = False,
     config_file: ConfigFile = None,
 ) -> None:
@@ -151,7 +142,7 @@ def release(
     """
     settings = read_settings(context, config_file)
     with reaching_kafka(settings):
-        said = asyncio.run(_release(settings, place, reason, by or _who()))
+        said = asyncio.run(_release(settings, place, reason, by or who()))
     if as_json:
         print_json(said)
     else:
@@ -161,13 +152,6 @@ def release(
             f"{said['inbox_partition']}-{said['inbox_offset']}; the orders job applies it: "
             f"`notifier orders show {plain(str(said['channel']))} {plain(str(said['order']))}`"
         )
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container without a name for its user
-        raise CommandFailed("nobody is logged in here by name; say who you are with --by.") from None
 
 
 async def _list(settings: Settings, channel: str | None, limit: int) -> tuple[list[dict[str, object]], int]:

@@ -117,7 +117,7 @@ def _evidence_table(story: Story) -> Table:
     return shown
 
 
-_STATE_STYLES = {
+STATE_STYLES = {
     State.ACCEPTED: "green",
     State.WAITING: "yellow",
     State.SUSPENDED: "yellow",
@@ -133,7 +133,7 @@ def _deliveries_table(story: Story) -> Table:
             shown,
             plain(one.endpoint),
             f"v{one.version}",
-            Text(one.state.value, style=_STATE_STYLES[one.state]),
+            Text(one.state.value, style=STATE_STYLES[one.state]),
             "" if one.attempt is None else str(one.attempt),
             _answer(one),
             why(one),

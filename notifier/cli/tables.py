@@ -9,7 +9,21 @@ from rich.text import Text
 from notifier.cli.words import money, plain
 
 _WHOLE = frozenset(
-    ("", "id", "order", "changed", "received", "kind", "reason", "status", "state", "amount", "paid", "refunded")
+    (
+        "",
+        "id",
+        "order",
+        "changed",
+        "received",
+        "last news",
+        "kind",
+        "reason",
+        "status",
+        "state",
+        "amount",
+        "paid",
+        "refunded",
+    )
 )
 """Columns that stay in one piece where a terminal is narrow, as long as others can fold."""
 

@@ -40,3 +40,23 @@ def moment(at: datetime | None) -> str:
 def clock_time_of(at: datetime | None) -> str:
     """A time as a clock on the wall here shows it."""
     return f"{at.astimezone():%Y-%m-%d %H:%M}" if at is not None else "-"
+
+
+def span(seconds: float) -> str:
+    """How long, in the one unit that says it best: `40 s`, `12 min`, `3 h`, `5 d`."""
+    for unit, size_s in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size_s:
+            return f"{seconds // size_s:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def ago(at: datetime | None, now: datetime) -> str:
+    """How long ago; nothing where it never was."""
+    return span((now - at).total_seconds()) if at is not None else ""
+
+
+def ahead(at: datetime | None, now: datetime) -> str:
+    """When something is due."""
+    if at is None:
+        return ""
+    return f"in {span((at - now).total_seconds())}" if at > now else "now"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -24,9 +24,12 @@ class Followed(NamedTuple):
     stored: Stored
 
 
-async def follow(access: Access, topic: str, partitions: int) -> AsyncGenerator[list[Followed], None]:
+async def follow(
+    access: Access, topic: str, partitions: int, starts: Mapping[int, int] | None = None
+) -> AsyncGenerator[list[Followed], None]:
     """
-    All records of a topic, for ever: some at a time, at least every `LOOK_EVERY_MS` (then there may be none).
+    All records of a topic, or those from an offset on in each partition, for ever: some at a time, at least every
+    `LOOK_EVERY_MS` (then there may be none).
 
     Within a partition they come in its order; of several, each group of them in the order in which they were appended.
 
@@ -49,7 +52,11 @@ async def follow(access: Access, topic: str, partitions: int) -> AsyncGenerator[
             raise Unavailable("kafka", type(error).__name__) from error
         tps = [TopicPartition(topic, partition) for partition in range(partitions)]
         consumer.assign(tps)
-        await consumer.seek_to_beginning(*tps)
+        if starts is None:
+            await consumer.seek_to_beginning(*tps)
+        else:
+            for tp in tps:
+                consumer.seek(tp, starts[tp.partition])
         while True:
             # never cancelled by a timeout of ours: that would break the fetcher for good
             fetched = await consumer.getmany(timeout_ms=LOOK_EVERY_MS, max_records=RECORDS_MAX)

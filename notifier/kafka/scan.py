@@ -67,6 +67,15 @@ class Scanner:
         found = await self._admin.group(group, {topic: partition + 1})
         return found.commits.get((topic, partition), 0)
 
+    async def members(self, group: str) -> int:
+        """
+        How many processes are at work in a group, as far as Kafka knows: who was killed counts until its session is over.
+
+        Raises:
+            Unavailable: no answer.
+        """
+        return (await self._admin.group(group, {})).members
+
     async def scan(
         self, topic: str, partitions: Sequence[int], progress: Progress | None = None
     ) -> AsyncGenerator[list[Followed], None]:

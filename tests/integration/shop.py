@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,9 @@ secrets = ["{secret}"]
 allow_http = true
 """
 
+Answers = int | Callable[[Mapping[str, str], bytes], int]
+"""A status, or what gives one for a webhook's headers and body."""
+
 
 def announced_only(record: Record) -> Record:
     """The same evidence, on a channel that takes only orders that were announced."""
@@ -103,16 +106,26 @@ class Shop:
                 found.append(f"{partition}-{offset}")
         return found
 
-    def work(self, job: Job, until: Callable[[list[dict[str, Any]]], bool], *, answers: int | None = None) -> None:
+    def work(
+        self,
+        job: Job,
+        until: Callable[[list[dict[str, Any]]], bool],
+        *,
+        answers: Answers | None = None,
+        within_s: float = WITHIN_S,
+    ) -> None:
         """
         Let a job work until its log says something.
 
         Args:
-            answers: with what status the merchant answers; without one nobody is there.
+            within_s: a bound on it.
+            answers: with what status the merchant answers, or what says so for each; without one nobody is there.
         """
-        asyncio.run(self._work(job, until, answers))
+        asyncio.run(self._work(job, until, answers, within_s))
 
-    async def _work(self, job: Job, until: Callable[[list[dict[str, Any]]], bool], answers: int | None) -> None:
+    async def _work(
+        self, job: Job, until: Callable[[list[dict[str, Any]]], bool], answers: Answers | None, within_s: float
+    ) -> None:
         written = io.BytesIO()
         logs.configure(service=job, instance="test", level="info", out=written)
         runner = None
@@ -121,7 +134,7 @@ class Shop:
         stop = Stop()
         try:
             async with (
-                asyncio.timeout(WITHIN_S),
+                asyncio.timeout(within_s),
                 partition_loop(job, self.settings, Outages()) as loop,
                 asyncio.TaskGroup() as tasks,
             ):
@@ -164,9 +177,10 @@ def open_shop(services: Services, folder: Path, topic_prefix: str, key_prefix: s
     return Shop(load(folder / "notifier.toml", {}), folder, port)
 
 
-async def _merchant(port: int, status: int) -> web.AppRunner:
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(status=status)
+async def _merchant(port: int, answers: Answers) -> web.AppRunner:
+    async def answer(request: web.Request) -> web.Response:
+        body = await request.read()
+        return web.Response(status=answers if isinstance(answers, int) else answers(request.headers, body))
 
     application = web.Application()
     application.router.add_post("/", answer)

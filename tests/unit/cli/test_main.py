@@ -63,6 +63,12 @@ def test_every_command_can_be_understood_by_a_newcomer(
         ("simulate", "forge"),
         ("orders", "show"),
         ("orders", "list"),
+        ("deliveries", "list"),
+        ("deliveries", "redrive"),
+        ("endpoints", "list"),
+        ("endpoints", "suspend"),
+        ("endpoints", "resume"),
+        ("endpoints", "ping"),
         ("quarantine", "list"),
         ("quarantine", "show"),
         ("quarantine", "release"),
@@ -109,6 +115,9 @@ USAGE = {
     "no address": ("consume", "orders", "--listen", "8082"),
     "too many workers": ("serve", "--workers", "1000"),
     "no number": ("simulate", "pay", "shop-hkd", "T1", "1.00", "--repeat", "often"),
+    "everything to everybody again": ("deliveries", "redrive", "--accepted"),
+    "no time": ("deliveries", "redrive", "--since", "yesterday"),
+    "no such state": ("deliveries", "list", "--state", "asleep"),
     "no such type": ("tail", "--type", "order.payd"),
 }
 

@@ -1,0 +1,153 @@
+"""`notifier deliveries`: who was told what, when, and with which answer; and telling it again."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from datetime import UTC, datetime
+from enum import StrEnum
+from heapq import nlargest
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from notifier.cli.answers import why_failed
+from notifier.cli.looking import looking, reports
+from notifier.cli.options import AsJson, ConfigFile, print_json, reaching_kafka, read_settings
+from notifier.cli.redrive import redrive
+from notifier.cli.story_shown import STATE_STYLES
+from notifier.cli.tables import add, table
+from notifier.cli.words import ago, ahead, moment, plain
+from notifier.clock import SystemClock
+from notifier.config import Settings
+from notifier.delivery_report import Delivery, State
+
+LIMIT = 100
+
+app = typer.Typer(
+    help="Who was told what, when, and with which answer; and telling it again.",
+    no_args_is_help=True,
+)
+
+
+class Wanted(StrEnum):
+    """States to look for. What waits for a suspended endpoint waits, too."""
+
+    WAITING = "waiting"
+    ACCEPTED = "accepted"
+    DEAD = "dead"
+    SUSPENDED = "suspended"
+
+    def has(self, state: State) -> bool:
+        """Whether a delivery in this state is meant."""
+        return state.value == self.value or (self is Wanted.WAITING and state is State.SUSPENDED)
+
+
+@app.command("list", epilog="Example: `notifier deliveries list --state waiting`")
+def list_(
+    context: typer.Context,
+    *,
+    endpoint: Annotated[str | None, typer.Option(metavar="ENDPOINT", help="Only what is for this endpoint.")] = None,
+    state: Annotated[
+        Wanted | None,
+        typer.Option(help="Only what stands so. `waiting` has what waits for a suspended endpoint, too."),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(min=1, max=100_000, metavar="N", help="At most so many: those of which news came last.")
+    ] = LIMIT,
+    as_json: AsJson = False,
+    config_file: ConfigFile = None,
+) -> None:
+    """
+    List deliveries (one event for one endpoint): how each stands, the last answer, and what is next; the latest at the top.
+
+    All of it is read from the deliveries topic, which keeps 30 days. Of an order and an endpoint that had no news for a day it
+    may only have the last delivery, what waits, and what was given up.
+    """
+    settings = read_settings(context, config_file)
+    with reaching_kafka(settings):
+        rows, count = asyncio.run(_list(settings, endpoint, state, limit))
+    if count > len(rows):
+        typer.echo(f"{count} deliveries; news of these {len(rows)} came last. `--limit` shows more.", err=True)
+    if as_json:
+        print_json([msgspec.structs.asdict(one) for one in rows])
+    elif rows:
+        _print_list(rows, SystemClock().now())
+    else:
+        typer.echo(_nothing(settings, endpoint), err=True)
+
+
+app.command("redrive", epilog="Example: `notifier deliveries redrive --endpoint shop-oms --dry-run`")(redrive)
+
+
+async def _list(
+    settings: Settings, endpoint: str | None, state: Wanted | None, limit: int
+) -> tuple[list[Delivery], int]:
+    """The rows, and how many there would be without the limit."""
+    rows: list[Delivery] = []
+    count = 0
+    async with looking(settings) as look, aclosing(reports(look)) as found:
+        async for _, report in found:
+            rows_here = [
+                one for one in report if endpoint in (None, one.endpoint) and (state is None or state.has(one.state))
+            ]
+            count += len(rows_here)
+            rows = nlargest(limit, rows + rows_here, key=_news_at)
+    return rows, count
+
+
+def _news_at(one: Delivery) -> tuple[datetime, str, int]:
+    return one.told_at or one.since or datetime.fromtimestamp(0, UTC), one.order, one.version
+
+
+def _nothing(settings: Settings, endpoint: str | None) -> str:
+    if endpoint is not None and endpoint not in [one.name for one in settings.endpoints]:
+        return f"No such deliveries; the settings have no endpoint {endpoint!r}."
+    return "No such deliveries."
+
+
+def _print_list(rows: list[Delivery], now: datetime) -> None:
+    shown = table("last news", "endpoint", "order", "", "state", "attempts", "answer", "why")
+    for one in rows:
+        add(
+            shown,
+            moment(one.told_at),
+            plain(one.endpoint),
+            f"{plain(one.channel)}/{plain(one.order)}",
+            f"v{one.version}",
+            Text(one.state.value, style=STATE_STYLES[one.state]),
+            "" if one.attempt is None else str(one.attempt),
+            _answer(one),
+            _why(one, now),
+        )
+    Console().print(shown)
+
+
+def _answer(one: Delivery) -> str:
+    if one.error is None and one.status_code is not None:
+        took = f" in {one.duration_ms:.0f} ms" if one.duration_ms is not None else ""
+        return f"{one.status_code}{took}"
+    return why_failed(one.error, one.status_code)
+
+
+def _why(one: Delivery, now: datetime) -> str:
+    """What is next, for what waits; what became of the rest."""
+    said = ["redriven"] if one.is_redriven else []
+    match one.state:
+        case State.WAITING | State.SUSPENDED if one.behind is not None:
+            said.append(f"behind v{one.behind}, which comes first")
+        case State.WAITING:
+            tried = "" if one.attempt else ", not tried yet"
+            said.append(f"waits for {ago(one.since, now)}{tried}, next {ahead(one.next_attempt_at, now)}")
+        case State.SUSPENDED:
+            said.append(f"waits for {ago(one.since, now)}: its endpoint is suspended")
+        case State.DEAD:
+            said.append("given up: `notifier deliveries redrive`")
+        case State.SKIPPED:
+            said.append("compacted away; a later version tells all")
+        case State.ACCEPTED:
+            pass
+    return "; ".join(said)

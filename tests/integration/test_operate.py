@@ -1,0 +1,250 @@
+"""`notifier endpoints` and `notifier deliveries`, on real Kafka and Redis, with the real jobs beside them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from notifier.cli import main
+from notifier.webhooks import Secret, verify
+from tests.integration.shop import SECRET, WITHIN_S, Shop, paid
+
+Said = Callable[..., str]
+
+
+@dataclass
+class Merchant:
+    """Verifies each webhook, and answers as it is told to."""
+
+    status: int = 204
+    told: list[tuple[str, bytes]] = field(default_factory=list)
+    """Ids and bodies, as they came."""
+
+    def __call__(self, headers: Mapping[str, str], body: bytes) -> int:
+        verify([Secret.parse(SECRET)], headers, body, int(headers["webhook-timestamp"]))
+        self.told.append((headers["webhook-id"], body))
+        return self.status
+
+    @property
+    def orders(self) -> list[str]:
+        return [json.loads(body)["data"]["order"] for _, body in self.told]
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Return when something holds that another process or thread does."""
+    deadline = time.monotonic() + WITHIN_S
+    while not holds():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)
+
+
+@contextmanager
+def fanout(shop: Shop, merchant: Merchant) -> Iterator[None]:
+    """The real job beside the commands, as long as the block runs."""
+    ended = threading.Event()
+    options: dict[str, Any] = {"answers": merchant, "within_s": 4 * WITHIN_S}
+    job = threading.Thread(target=shop.work, args=("fanout", lambda _: ended.is_set()), kwargs=options)
+    job.start()
+    try:
+        until(lambda: _is_listening(shop.port))
+        yield
+    finally:
+        ended.set()
+        job.join(WITHIN_S)
+
+
+def _is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def with_delivery(shop: Shop, **settings: float) -> Shop:
+    """The same shop, whose fan-out has other settings."""
+    return replace(shop, settings=replace(shop.settings, delivery=shop.settings.delivery.model_copy(update=settings)))
+
+
+@pytest.fixture
+def say(shop: Shop, capsys: pytest.CaptureFixture[str]) -> Said:
+    """A command as a person calls it; all that it said."""
+
+    def saying(*words: str, status: int = 0) -> str:
+        assert main(words) == status
+        said = capsys.readouterr()
+        return said.out + said.err
+
+    return saying
+
+
+@pytest.fixture
+def ask(say: Said) -> Callable[..., Any]:
+    """What a command says in JSON."""
+    return lambda *words: json.loads(say(*words, "--json").splitlines()[0])
+
+
+def give_up(shop: Shop, merchant: Merchant, *orders: str) -> None:
+    """Let these be paid, and be dead letters at once."""
+    merchant.status = 500
+    shop.fold(*map(paid, orders))
+    hasty = with_delivery(shop, give_up_after_s=0.0)
+    hasty.work(
+        "fanout",
+        lambda lines: sum(one["event"] == "delivery.exhausted" for one in lines) == len(orders),
+        answers=merchant,
+    )
+    merchant.status = 204
+
+
+def test_a_dead_letter_is_told_again_under_the_same_id_with_the_same_bytes_and_once(
+    shop: Shop, say: Said, ask: Callable[..., Any]
+) -> None:
+    """However often it is asked for, before fan-out comes to it and after."""
+    merchant = Merchant()
+    give_up(shop, merchant, "T1", "T2")
+    (dead, other) = ask("deliveries", "list", "--state", "dead")
+    assert (dead["status_code"], {dead["order"], other["order"]}) == (500, {"T1", "T2"})
+    first = dict(merchant.told)
+
+    assert "2 would be told again; nothing was asked for" in say("deliveries", "redrive", "--dry-run")
+    assert "asked for 2: no fan-out is at work" in say("deliveries", "redrive")
+    assert "Nothing is to be told again" in say("deliveries", "redrive")
+    merchant.told.clear()
+    with fanout(shop, merchant):
+        until(lambda: len(ask("deliveries", "list", "--state", "accepted")) == 2)
+        assert "Nothing is to be told again" in say("deliveries", "redrive")
+
+    assert sorted(merchant.told) == sorted(first.items())
+
+
+def test_a_redrive_that_is_interrupted_says_how_far_it_came_and_is_repeated_safely(shop: Shop, say: Said) -> None:
+    merchant, orders = Merchant(), ["T1", "T2", "T3", "T4"]
+    give_up(shop, merchant, *orders)
+    merchant.told.clear()
+
+    command = [sys.executable, "-m", "notifier", "deliveries", "redrive", "--rate", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as redrive:
+        until(lambda: "asked for before" in say("deliveries", "redrive", "--dry-run") and commands_in(say) >= 1)
+        redrive.send_signal(signal.SIGINT)
+        _, said = redrive.communicate(timeout=WITHIN_S)
+
+    assert redrive.returncode == 130
+    assert "of 4 were asked for and will be told. Repeat it: that is safe" in said
+    say("deliveries", "redrive")
+    with fanout(shop, merchant):
+        until(lambda: len(merchant.told) >= len(orders))
+        say("deliveries", "list")
+    assert sorted(merchant.orders) == orders, "each once"
+
+
+def commands_in(say: Said) -> int:
+    """How many deliveries were asked for that fan-out has not come to."""
+    rows = json.loads(say("deliveries", "redrive", "--dry-run", "--json").splitlines()[0])
+    return sum(int(row["waiting"]) for row in rows)
+
+
+def test_what_was_accepted_is_told_again_when_it_is_asked_for(shop: Shop, say: Said, ask: Callable[..., Any]) -> None:
+    """A merchant has lost its database. Each endpoint, event or time has to be named: nobody tells everything by mistake."""
+    merchant = Merchant()
+    shop.fold(paid("T1"))
+    with fanout(shop, merchant):
+        until(lambda: len(ask("deliveries", "list", "--state", "accepted")) == 1)
+
+        assert "say what with --endpoint" in say("deliveries", "redrive", "--accepted", status=2)
+        assert "asked for 1" in say("deliveries", "redrive", "--accepted", "--endpoint", "shop-oms")
+        until(lambda: len(merchant.told) == 2)
+
+    assert merchant.told[0] == merchant.told[1]
+
+
+def test_who_is_suspended_is_sent_nothing_and_hears_all_of_it_when_it_is_resumed(
+    shop: Shop, say: Said, ask: Callable[..., Any]
+) -> None:
+    merchant = Merchant()
+    with fanout(shop, merchant):
+        said = say("endpoints", "suspend", "shop-oms", "--reason", "they move house", "--by", "li")
+        assert "shop-oms is suspended: nothing is sent to it" in said
+        shop.fold(paid("T1"))
+        until(lambda: len(ask("deliveries", "list", "--state", "suspended")) == 1)
+        (one,) = ask("endpoints", "list")
+        assert (one["state"], one["reason"], one["waiting"], one["next_attempt_at"]) == (
+            "suspended",
+            "operator",
+            1,
+            None,
+        )
+        assert 'by li ("they move house")' in one["told"]
+        assert merchant.told == []
+
+        assert "shop-oms is active" in say("endpoints", "resume", "shop-oms")
+        until(lambda: merchant.orders == ["T1"])
+
+    assert ask("endpoints", "list")[0]["state"] == "active"
+
+
+def test_a_word_without_fan_out_is_obeyed_as_soon_as_it_runs(shop: Shop, say: Said, ask: Callable[..., Any]) -> None:
+    merchant = Merchant()
+    shop.fold(paid("T1"))
+
+    assert "no fan-out is at work now" in say("endpoints", "suspend", "shop-oms")
+    with fanout(shop, merchant):
+        until(lambda: ask("endpoints", "list")[0]["partitions_suspended"] == 3)
+
+    assert ask("endpoints", "list")[0]["reason"] == "operator"
+
+
+def test_who_answers_410_is_left_alone_until_it_is_resumed(shop: Shop, say: Said, ask: Callable[..., Any]) -> None:
+    merchant = Merchant(status=410)
+    shop.fold(paid("T1"))
+    with fanout(with_delivery(shop, first_retry_s=0.05), merchant):
+        until(lambda: ask("endpoints", "list")[0]["reason"] == "gone")
+        shop.fold(paid("T2"))
+        until(lambda: len(ask("deliveries", "list", "--state", "suspended")) == 2)
+        assert merchant.orders == ["T1"]
+
+        merchant.status = 204
+        say("endpoints", "resume", "shop-oms")
+        until(lambda: sorted(merchant.orders) == ["T1", "T1", "T2"])
+
+
+def test_a_ping_is_signed_as_a_webhook_is_and_its_answer_is_told(
+    shop: Shop, say: Said, ask: Callable[..., Any]
+) -> None:
+    merchant = Merchant()
+    assert "did not accept" in say("endpoints", "ping", "shop-oms", status=1)
+    with fanout(shop, merchant):
+        said = ask("endpoints", "ping", "shop-oms")
+        merchant.status = 500
+        assert "it answered 500" in say("endpoints", "ping", "shop-oms", status=1)
+
+    assert (said["accepted"], said["status_code"], said["webhook_id"]) == (True, 204, merchant.told[0][0])
+    assert json.loads(merchant.told[0][1])["type"] == "ping"
+
+
+def test_a_ping_never_reaches_a_forbidden_address(shop: Shop, say: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the same rules as every webhook: a name is judged when connecting."""
+    with socket.create_server(("127.0.0.1", 0)) as trap:
+        trap.setblocking(False)
+        settings = (shop.folder / "notifier.toml").read_text().replace('allow_networks = ["127.0.0.0/8"]', "")
+        url = f"http://localhost:{trap.getsockname()[1]}/"
+        (shop.folder / "notifier.toml").write_text(settings.replace(f"http://127.0.0.1:{shop.port}/", url))
+
+        assert "an address that is not to be called" in say("endpoints", "ping", "shop-oms", status=1)
+
+        with pytest.raises(BlockingIOError):
+            trap.accept()
+
+
+@pytest.mark.parametrize("words", [("endpoints", "suspend"), ("endpoints", "resume"), ("endpoints", "ping")])
+def test_an_endpoint_that_nobody_knows_is_told_with_those_that_there_are(say: Said, words: tuple[str, ...]) -> None:
+    assert "Did you mean shop-oms?" in say(*words, "shop-om", status=1)
+    assert "Known here: shop-oms" in say(*words, "nobody", status=1)
