@@ -24,6 +24,10 @@ class Entry:
     fields: tuple[str, ...]
     meaning: str
     action: str
+    metrics: tuple[str, ...] = ()
+    """What tells of the same in `/metrics`, without its `notifier_`; beside `log_lines_total` of every warning and error."""
+    alerts: tuple[str, ...] = ()
+    """The rules of `deploy/alerts` that lead to this line."""
 
     def as_json(self) -> dict[str, object]:
         """As `notifier logs --json` prints it."""
@@ -36,8 +40,18 @@ class Entry:
         }
 
 
-def _entry(name: str, levels: str, fields: str, meaning: str, action: str) -> Entry:
-    return Entry(name, tuple(levels.split()), tuple(fields.split()), meaning, action)
+def _entry(
+    name: str, levels: str, fields: str, meaning: str, action: str, *, metrics: str = "", alerts: str = ""
+) -> Entry:
+    return Entry(
+        name,
+        tuple(levels.split()),
+        tuple(fields.split()),
+        meaning,
+        action,
+        tuple(metrics.split()),
+        tuple(alerts.split()),
+    )
 
 
 _DOOR = (
@@ -48,6 +62,7 @@ _DOOR = (
         "A notification was verified, is durable in the inbox, and was answered `success`. `verdict` is `usable`, or why it will"
         " be set aside.",
         "None.",
+        metrics="notifications_total notification_duration_seconds append_duration_seconds appends_in_flight",
     ),
     _entry(
         "notification.rejected",
@@ -57,6 +72,8 @@ _DOOR = (
         " `count` is how many a line stands for. Without `channel` no channel has the token.",
         "A few are strangers. `signature` or `sign_type` for most of one channel: compare its keys and sign_types with AlipayHK's"
         " portal; AlipayHK sends again for 24 hours.",
+        metrics="notifications_total",
+        alerts="NotifierRejected",
     ),
     _entry(
         "notification.not_stored",
@@ -65,6 +82,8 @@ _DOOR = (
         "A notification was answered 503, because it could not be made durable or judged in time. AlipayHK sends it again.",
         "`kafka_timeout`, `kafka_full`: look at Kafka. `no_key`: every key of the channel has expired, add the new one."
         " `notify_verify`: AlipayHK's gateway does not answer. `stopping`: none. `internal_error`: report `error` and `where`.",
+        metrics="notifications_total",
+        alerts="NotifierNotStored",
     ),
     _entry(
         "connections.exhausted",
@@ -72,6 +91,7 @@ _DOOR = (
         "count",
         "Connections to the public listener were answered 503 because too many are open already.",
         "Look at what is before the door: a proxy with fewer, longer connections; a limit per source. More workers take more.",
+        alerts="NotifierConnectionsExhausted",
     ),
     _entry(
         "channel.failing",
@@ -79,6 +99,8 @@ _DOOR = (
         "channel count",
         "Every signature of this channel has failed for a while: `count` in a row, none good.",
         "Most likely AlipayHK changed its key, or the merchant's own stands in its place: compare `keys` with AlipayHK's portal.",
+        metrics="notifications_total",
+        alerts="NotifierChannelFailing",
     ),
     _entry(
         "channel.silent",
@@ -90,6 +112,8 @@ _DOOR = (
         "See whether `notification.accepted` of the channel comes elsewhere, and `notification.rejected`; then whether the"
         " merchant sells at all, whether its requests still name our address as `notify_url`, and whether the way from the"
         " internet to the public listener is open.",
+        metrics="notifications_total",
+        alerts="NotifierChannelSilent",
     ),
     _entry(
         "key.expiring",
@@ -99,6 +123,8 @@ _DOOR = (
         " start and daily, from two weeks before.",
         "`keys_left` is 0: add AlipayHK's next key to `keys`, or move `not_after`; from then on each notification of the channel"
         " would be answered 503 with `no_key`. Else none: take the key out once it has ended.",
+        metrics="channel_keys_end_timestamp_seconds",
+        alerts="NotifierKeyExpiring",
     ),
 )
 
@@ -109,6 +135,7 @@ _ORDERS = (
         "channel order evidence_id event_id event_type status version since_received_ms partition trace_id",
         "Evidence added to an order, and the event that says so is durable in the orders topic.",
         "None.",
+        metrics="orders_changed_total order_since_received_seconds",
     ),
     _entry(
         "evidence.repeated",
@@ -116,6 +143,7 @@ _ORDERS = (
         "channel order evidence_id partition offset trace_id",
         "Evidence told nothing new: a resend, or a record read again. It has no effect.",
         "None.",
+        metrics="evidence_repeated_total",
     ),
     _entry(
         "evidence.resent_late",
@@ -125,6 +153,8 @@ _ORDERS = (
         " time. It is worked on like any other. Recognised by its lateness, for nothing in a message counts the attempts.",
         "None for this one. Look for what stood in the way: `notification.rejected`, `notification.not_stored`,"
         " `connections.exhausted` or no line at all since then. After the eighth, within 25 hours, AlipayHK sends no more.",
+        metrics="evidence_resent_late_total",
+        alerts="NotifierResentLate",
     ),
     _entry(
         "evidence.quarantined",
@@ -133,6 +163,8 @@ _ORDERS = (
         "Genuine evidence that could not be applied was set aside in the quarantine topic, with its reason.",
         "`notifier quarantine show PARTITION-OFFSET` says what it is and what to do. `payee_mismatch`, `amount_mismatch`,"
         " `unregistered`: ask the merchant; the other reasons: AlipayHK sent something this version does not know.",
+        metrics="evidence_quarantined_total",
+        alerts="NotifierQuarantined",
     ),
     _entry(
         "evidence.failed",
@@ -140,6 +172,7 @@ _ORDERS = (
         "channel order evidence_id partition offset trace_id error where",
         "A bug: folding this record raised an exception. It is in quarantine as `internal_error`; the partition goes on.",
         "Report `error` and `where`. The record can be folded again once the bug is mended.",
+        alerts="NotifierBug",
     ),
 )
 
@@ -151,6 +184,8 @@ _FANOUT = (
         " trace_id",
         "One POST to a merchant's endpoint and what came of it: `accepted`, or `failed` with the time to the next attempt.",
         "None: it is tried again for `give_up_after_s`. If one endpoint keeps failing, tell its owner.",
+        metrics="deliveries_total delivery_attempt_duration_seconds delivery_since_received_seconds endpoint_waiting",
+        alerts="NotifierDeliveriesWaiting",
     ),
     _entry(
         "delivery.exhausted",
@@ -160,6 +195,8 @@ _FANOUT = (
         " not tried, `error` is `endpoint_failing` (its time ran out while the endpoint was only probed) or `too_many_waiting`"
         " (more waits for the endpoint than may).",
         "Tell the endpoint's owner; once it answers again: `notifier deliveries redrive --endpoint …`.",
+        metrics="deliveries_total",
+        alerts="NotifierDeadLetters",
     ),
     _entry(
         "delivery.skipped",
@@ -168,6 +205,7 @@ _FANOUT = (
         "A delivery waited so long that its event was superseded and compacted away: there is nothing left to send. Later events"
         " of the order go on, and tell its whole state.",
         "None, where the endpoint was down for days. Tell its owner which version it has not seen.",
+        metrics="deliveries_total",
     ),
     _entry(
         "event.unreadable",
@@ -175,6 +213,7 @@ _FANOUT = (
         "partition offset",
         "A record of the orders topic is none that this project writes, so no merchant can be told of it; the partition goes on.",
         "Find out who else writes to the orders topic: only the orders job should be allowed to.",
+        alerts="NotifierForeignRecord",
     ),
     _entry(
         "position.assumed",
@@ -182,6 +221,7 @@ _FANOUT = (
         "topic partition offset",
         "Fan-out has no committed offset here (a first start, or Kafka forgot it after a week without one) and begins 72 h back.",
         "None at a first start. Else: what is older than 72 h and was not told is not told any more; see the orders topic.",
+        alerts="NotifierPositionAssumed",
     ),
     _entry(
         "endpoint.suspended",
@@ -191,6 +231,8 @@ _FANOUT = (
         " time. `gone`: it answered 410 and is left alone. `operator`: so it was said, `by` whom.",
         "`failing`: tell its owner; it resumes by itself once it accepts a probe. `gone`, `operator`: `notifier endpoints resume`"
         " when it may be called again.",
+        metrics="endpoint_suspended",
+        alerts="NotifierEndpointSuspended",
     ),
     _entry(
         "endpoint.resumed",
@@ -199,6 +241,7 @@ _FANOUT = (
         "A suspended endpoint is served again: it `accepted` a probe, or an `operator` said so. What waited is being delivered,"
         " in order, one at a time at first.",
         "None.",
+        metrics="endpoint_suspended",
     ),
     _entry(
         "redrive.begun",
@@ -213,6 +256,7 @@ _FANOUT = (
         "partition offset",
         "A record of the commands topic is none that this project writes; it is passed over.",
         "Find out who else writes to the commands topic: only operators should be allowed to.",
+        alerts="NotifierForeignRecord",
     ),
     _entry(
         "endpoints.failing",
@@ -222,6 +266,7 @@ _FANOUT = (
         " They are called one by one, and none is suspended for it.",
         "Look at this machine's way to the internet: network, name servers, proxy or firewall, clock, certificate authorities."
         " What waits is delivered once it is mended.",
+        alerts="NotifierEndpointsFailing",
     ),
     _entry(
         "endpoints.recovered",
@@ -240,6 +285,8 @@ _JOBS = (
         "Every 30 s from each job: how far behind it is (`lag` in records), the age of the oldest record that is not done.",
         "Alarm when this line is missing for two minutes, or when `oldest_age_s` keeps rising: start more processes, or look for"
         " `kafka.unavailable`, `redis.unavailable`, `partition.stuck`.",
+        metrics="job_reported_timestamp_seconds job_lag job_oldest_age_seconds job_in_flight job_waiting",
+        alerts="NotifierJobSilent NotifierJobBehind",
     ),
     _entry(
         "partitions.assigned",
@@ -264,6 +311,8 @@ _JOBS = (
         " started again.",
         "`newer_state_version`: finish the deployment, old and new processes are mixed. The others: none once, its supervisor"
         " starts it again; if they come back, report the lines before.",
+        metrics="job_oldest_age_seconds",
+        alerts="NotifierPartitionStuck",
     ),
     _entry(
         "log.healed",
@@ -271,6 +320,8 @@ _JOBS = (
         "topic partition records",
         "A record older than one already there lay last for its key, so the newest was appended again: `records` of them.",
         "None once. Often: two processes work on one partition; look for `partitions.revoked` without an end.",
+        metrics="logs_healed_total",
+        alerts="NotifierLogHealedOften",
     ),
     _entry(
         "view.repaired",
@@ -278,6 +329,8 @@ _JOBS = (
         "topic partition records duration_ms",
         "Redis was not where the log says (flushed, failed over, an old copy); `records` were read from the log to mend it.",
         "None once. Often: see why Redis loses data (eviction, fail-over, restarts).",
+        metrics="views_repaired_total",
+        alerts="NotifierViewRepairedOften",
     ),
     _entry(
         "view.rebuilding",
@@ -296,22 +349,28 @@ _SERVICES = (
         "reason since_s",
         "Kafka does not answer. Said once, and as an error if it lasts. Notifications are answered 503, consumers pause.",
         "Bring Kafka back. Nothing is lost: AlipayHK sends again for 24 hours.",
+        metrics="unavailable",
+        alerts="NotifierKafkaUnavailable",
     ),
-    _entry("kafka.recovered", "info", "since_s", "Kafka answers again.", "None."),
+    _entry("kafka.recovered", "info", "since_s", "Kafka answers again.", "None.", metrics="unavailable"),
     _entry(
         "redis.unavailable",
         "warning error",
         "reason since_s",
         "Redis does not answer. Said once, and as an error if it lasts. Notifications are still accepted; consumers pause.",
         "Bring Redis back, empty or not: what it held is read again from the logs.",
+        metrics="unavailable",
+        alerts="NotifierRedisUnavailable",
     ),
-    _entry("redis.recovered", "info", "since_s", "Redis answers again.", "None."),
+    _entry("redis.recovered", "info", "since_s", "Redis answers again.", "None.", metrics="unavailable"),
     _entry(
         "producer.replaced",
         "warning",
         "error where",
         "A send to Kafka failed or its end is unknown, so the producer was replaced: a failed one stays broken.",
         "None once. Often: look at Kafka's brokers and the network to them.",
+        metrics="producers_replaced_total",
+        alerts="NotifierProducerReplacedOften",
     ),
     _entry(
         "library.reported",
@@ -326,6 +385,8 @@ _SERVICES = (
         "public internal listen workers pid",
         "A service is up, with the addresses it listens on.",
         "None.",
+        metrics="started_timestamp_seconds",
+        alerts="NotifierIngressDown",
     ),
     _entry(
         "service.stopped",
@@ -340,6 +401,8 @@ _SERVICES = (
         "reason error where",
         "A service ends because of a fault that it cannot mend in place. Nothing was committed that is not durable.",
         "Its supervisor starts it again. If it keeps ending, report `error` and `where`.",
+        metrics="started_timestamp_seconds",
+        alerts="NotifierRestarting",
     ),
     _entry(
         "request.failed",
@@ -347,6 +410,7 @@ _SERVICES = (
         "error where",
         "A bug: answering a question on the internal listener raised an exception. It was answered 500; nothing else stopped.",
         "Report `error` and `where`.",
+        alerts="NotifierBug",
     ),
     _entry(
         "metrics.omitted",
@@ -355,14 +419,24 @@ _SERVICES = (
         "The metrics of a worker of `serve --workers` are too large to hand over. In `/metrics` it stands with its last ones that"
         " were not.",
         "Spread the channels over several ingresses, each with settings of its own.",
+        alerts="NotifierMetricsOmitted",
     ),
-    _entry("child.started", "info", "child pid", "A supervisor started one of its processes.", "None."),
+    _entry(
+        "child.started",
+        "info",
+        "child pid",
+        "A supervisor started one of its processes.",
+        "None.",
+        metrics="started_timestamp_seconds",
+    ),
     _entry(
         "child.exited",
         "warning",
         "child pid status reason ran_s retry_in_s",
         "One of a supervisor's processes ended by itself, after `ran_s`, and will be started again. `reason` says how it ended.",
         "None once. Often: the lines of that process before its end say why.",
+        metrics="started_timestamp_seconds",
+        alerts="NotifierRestarting",
     ),
     _entry(
         "child.hung",
@@ -371,6 +445,8 @@ _SERVICES = (
         "A process has given no sign of life for so long: it is stopped, or its event loop is blocked. It is killed now, and then"
         " started again.",
         "None once, where somebody stopped it (SIGSTOP, a debugger). Else report the lines of that process before.",
+        metrics="started_timestamp_seconds",
+        alerts="NotifierRestarting",
     ),
     _entry(
         "child.killed",
@@ -378,7 +454,18 @@ _SERVICES = (
         "child pid",
         "A process did not end in time after it was told to, and was killed. What it had not finished is done again.",
         "None once. Often: see what it was waiting for; its last lines say.",
+        metrics="started_timestamp_seconds",
+        alerts="NotifierRestarting",
     ),
 )
 
-CATALOGUE: tuple[Entry, ...] = (*_DOOR, *_ORDERS, *_FANOUT, *_JOBS, *_SERVICES)
+STAGES: tuple[tuple[str, tuple[Entry, ...]], ...] = (
+    ("At the door", _DOOR),
+    ("From evidence to orders", _ORDERS),
+    ("From orders to merchants", _FANOUT),
+    ("The jobs and their partitions", _JOBS),
+    ("Processes, and what they need", _SERVICES),
+)
+"""The entries as a record travels; what all of its way has in common comes last."""
+
+CATALOGUE: tuple[Entry, ...] = tuple(entry for _, entries in STAGES for entry in entries)

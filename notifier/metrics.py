@@ -2,7 +2,8 @@
 Metrics, for dashboards and alerts: Prometheus, names `notifier_…`.
 
 Labels are bounded: their values come from the settings (channels, endpoints) and from closed lists (reasons, outcomes, types),
-never from a message. Usage: `NOTIFICATIONS.of(channel, "accepted", "").inc()`.
+never from a message. None is called `job` or `instance`: these are Prometheus' own.
+Usage: `NOTIFICATIONS.of(channel, "accepted", "").inc()`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's gap;
 
 REGISTRY = CollectorRegistry()
 
+LABELS: dict[str, tuple[str, ...]] = {}
+"""Each metric by its name, with the labels that it has."""
+
 
 class Family(Generic[_AnyMetric]):
     """One metric with its labels. The child of each combination is kept, because looking it up costs more than counting."""
@@ -33,6 +37,7 @@ class Family(Generic[_AnyMetric]):
         self, make: Callable[..., _AnyMetric], name: str, meaning: str, labels: str = "", **options: object
     ) -> None:
         metric = make(f"notifier_{name}", meaning, labels.split(), registry=REGISTRY, **options)
+        LABELS[f"notifier_{name}"] = tuple(labels.split())
         self._make: Callable[..., _AnyMetric] = metric.labels if labels else lambda: metric
         self._children: dict[tuple[str, ...], _AnyMetric] = {}
 
@@ -112,12 +117,17 @@ ENDPOINT_WAITING = Family(
 )
 
 JOB_REPORTED = Family(
-    Gauge, "job_reported_timestamp_seconds", "When the job last said how far it is: its silence is the alarm.", "job"
+    Gauge,
+    "job_reported_timestamp_seconds",
+    "When the job last said how far it is: its silence is the alarm.",
+    "service",
 )
-JOB_LAG = Family(Gauge, "job_lag", "Records that the job has not read yet.", "job")
-JOB_OLDEST_AGE_SECONDS = Family(Gauge, "job_oldest_age_seconds", "Age of the oldest record that is not done.", "job")
-JOB_IN_FLIGHT = Family(Gauge, "job_in_flight", "Records being worked on.", "job")
-JOB_WAITING = Family(Gauge, "job_waiting", "Deliveries that wait for their next attempt.", "job")
+JOB_LAG = Family(Gauge, "job_lag", "Records that the job has not read yet.", "service")
+JOB_OLDEST_AGE_SECONDS = Family(
+    Gauge, "job_oldest_age_seconds", "Age of the oldest record that is not done.", "service"
+)
+JOB_IN_FLIGHT = Family(Gauge, "job_in_flight", "Records being worked on.", "service")
+JOB_WAITING = Family(Gauge, "job_waiting", "Deliveries that wait for their next attempt.", "service")
 VIEWS_REPAIRED = Family(Counter, "views_repaired_total", "Times a view was brought up to its log.", "topic")
 LOGS_HEALED = Family(
     Counter, "logs_healed_total", "Records appended again because an older one lay last for their key.", "topic"

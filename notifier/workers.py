@@ -175,10 +175,13 @@ class Crew:
         )
 
     async def metrics(self) -> str:
-        """The sum over the workers, those that ended included."""
+        """The sum over the workers, those that ended included, and this process."""
         workers = list(self._workers.values())
         await asyncio.gather(*(worker.refresh() for worker in workers))
-        return metrics.merge([self._retired, *(worker.snapshot for worker in workers if worker.snapshot is not None)])
+        snapshots = [worker.snapshot for worker in workers if worker.snapshot is not None]
+        return metrics.merge(
+            [self._retired, metrics.snapshot(), *snapshots]
+        )  # the parent's own: lines about its workers
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:

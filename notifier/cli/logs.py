@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 from rich import box
 from rich.console import Console
@@ -10,11 +12,17 @@ from rich.text import Text
 
 from notifier.catalogue import CATALOGUE, Entry
 from notifier.cli.options import AsJson, print_json
+from notifier.runbook import markdown
 
 _LEVEL_STYLES = {"info": "green", "warning": "yellow", "error": "red"}
 
 
-def logs(as_json: AsJson = False) -> None:
+AsMarkdown = Annotated[
+    bool, typer.Option("--markdown", help="Print the runbook, with the metrics and alerts of each line.")
+]
+
+
+def logs(as_json: AsJson = False, as_markdown: AsMarkdown = False) -> None:
     """
     Explain each log line: what it means, and what to do about it.
 
@@ -25,6 +33,9 @@ def logs(as_json: AsJson = False) -> None:
     """
     if as_json:
         print_json([entry.as_json() for entry in CATALOGUE])
+        return
+    if as_markdown:
+        print(markdown(), end="")
         return
     table = Table(box=box.SIMPLE_HEAD, show_lines=True, pad_edge=False)
     table.add_column("event", ratio=3)

@@ -70,7 +70,7 @@ def test_of_ages_the_greatest_counts() -> None:
 
     merged = metrics.merge([metrics.snapshot()] * 2)
 
-    assert _value(merged, "notifier_job_oldest_age_seconds", job="aged") == 60
+    assert _value(merged, "notifier_job_oldest_age_seconds", service="aged") == 60
 
 
 def test_of_times_the_latest_counts() -> None:

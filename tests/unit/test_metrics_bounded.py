@@ -31,7 +31,7 @@ MANY = 40
 
 SETTINGS = {"channel", "endpoint", "topic"}
 """Values from the settings."""
-CLOSED = {"outcome", "reason", "event_type", "service", "job", "what", "event", "level"}
+CLOSED = {"outcome", "reason", "event_type", "service", "what", "event", "level"}
 """Values from lists that stand in the code."""
 
 
