@@ -63,7 +63,7 @@ KNOWN = _labels_of()
 def _selectors(node: object) -> Iterator[tuple[str, set[str]]]:
     """Each metric that an expression names, with the labels that it is chosen by."""
     if isinstance(node, promql_parser.VectorSelector):
-        yield node.name, {matcher.name for matcher in node.matchers.matchers}
+        yield node.name or "", {matcher.name for matcher in node.matchers.matchers}
     for part in ("lhs", "rhs", "expr", "param", "vector_selector"):
         if (inner := getattr(node, part, None)) is not None:
             yield from _selectors(inner)
