@@ -97,14 +97,20 @@ class Shop:
         return asyncio.run(self._receive(records))
 
     async def _receive(self, records: tuple[Record, ...]) -> list[str]:
-        access = Access.to(self.settings.kafka, "test")
         found = []
-        async with Producer(access, service="test", timeout_s=10.0) as producer:
-            for record in records:
-                partition = partition_of(record.key, PARTITIONS)
-                (offset,) = await producer.append(self.topics.inbox, partition, [record])
-                found.append(f"{partition}-{offset}")
+        for record in records:
+            partition = partition_of(record.key, PARTITIONS)
+            found.append(f"{partition}-{await self._append(self.topics.inbox, partition, record)}")
         return found
+
+    def append(self, topic: str, partition: int, record: Record) -> None:
+        """Put a record into a topic by hand."""
+        asyncio.run(self._append(topic, partition, record))
+
+    async def _append(self, topic: str, partition: int, record: Record) -> int:
+        async with Producer(Access.to(self.settings.kafka, "test"), service="test", timeout_s=10.0) as producer:
+            (offset,) = await producer.append(topic, partition, [record])
+        return offset
 
     def work(
         self,

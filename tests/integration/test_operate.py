@@ -16,9 +16,13 @@ from typing import Any
 
 import pytest
 
+from notifier import delivery
 from notifier.cli import main
+from notifier.delivery import DeliveryRecord, Lane, Outcome
+from notifier.topics import partition_of
 from notifier.webhooks import Secret, verify
-from tests.integration.shop import SECRET, WITHIN_S, Shop, paid
+from tests.integration.shop import PARTITIONS, SECRET, WITHIN_S, Shop, paid
+from tests.owners import notification
 
 Said = Callable[..., str]
 
@@ -164,6 +168,34 @@ def test_what_was_accepted_is_told_again_when_it_is_asked_for(shop: Shop, say: S
         until(lambda: len(merchant.told) == 2)
 
     assert merchant.told[0] == merchant.told[1]
+
+
+def test_of_a_quiet_lane_each_event_is_told_again_though_the_topic_has_only_its_last_delivery(
+    shop: Shop, ask: Callable[..., Any]
+) -> None:
+    """Compaction leaves a lane's last record, which says up to which version all is done; merchants act on `order.paid`."""
+    shop.fold(notification("T1", "WAIT_BUYER_PAY"), paid("T1"), notification("T1", "TRADE_FINISHED"))
+    told = DeliveryRecord(
+        event_id="evt_3",
+        endpoint="shop-oms",
+        channel="shop-hkd",
+        order="T1",
+        version=3,
+        event_partition=0,
+        event_offset=2,
+        attempt=1,
+        outcome=Outcome.ACCEPTED,
+        status_code=204,
+        duration_ms=1.0,
+        error=None,
+        next_attempt_at=None,
+        lane=Lane(settled=3, known=3),
+    )
+    shop.append(shop.topics.deliveries, partition_of(b"shop-hkd/T1", PARTITIONS), delivery.to_record(told))
+
+    (one,) = ask("deliveries", "redrive", "--accepted", "--endpoint", "shop-oms", "--dry-run")
+
+    assert one["accepted"] == 3
 
 
 def test_who_is_suspended_is_sent_nothing_and_hears_all_of_it_when_it_is_resumed(
