@@ -245,6 +245,9 @@ class Serving:
             random=means.random,
         )  # fmt: skip
         retry_s = lane.callee.within_budget(retry_s)
+        if answer.status_code == GONE:
+            # it is left alone whatever this is; when an operator resumes it, what waits shall be ready
+            retry_s = min(retry_s, means.delivery.first_retry_s)
         await self._write_down(lane, now + timedelta(seconds=retry_s), Outcome.FAILED, answer)
         say(lane, todo, Outcome.FAILED, answer, means.clock.now(), retry_in_s=round(retry_s, 3))
         return False

@@ -316,6 +316,20 @@ def _shown(name: str) -> dict[str, float]:
     }
 
 
+async def test_what_got_a_410_is_ready_when_its_endpoint_is_resumed(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    """It waited for the end of its own retry, an hour at worst, after an operator had said that all is well."""
+    merchants.answers["oms"] += [Answer(410, None, 1.0, "3600")]
+    owner = await opened(first_retry_s=0.05)
+    await published("T1")
+    await owner.work_off()
+
+    (told,) = recorded(world)
+    assert told.next_attempt_at is not None
+    assert told.next_attempt_at <= NOON + timedelta(seconds=0.05)
+
+
 async def test_who_answered_410_elsewhere_is_not_called_for_its_first_event_here_either(
     opened: Opened, published: Published, merchants: Merchants, world: World
 ) -> None:
