@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -110,7 +111,7 @@ def _nothing(settings: Settings, endpoint: str | None) -> str:
 
 
 def _print_list(rows: list[Delivery], now: datetime) -> None:
-    shown = table("last news", "endpoint", "order", "", "state", "attempts", "answer", "why")
+    shown = table("last news", "endpoint", "order", "", "state", "answer, and what is next")
     for one in rows:
         add(
             shown,
@@ -119,35 +120,32 @@ def _print_list(rows: list[Delivery], now: datetime) -> None:
             f"{plain(one.channel)}/{plain(one.order)}",
             f"v{one.version}",
             Text(one.state.value, style=STATE_STYLES[one.state]),
-            "" if one.attempt is None else str(one.attempt),
-            _answer(one),
-            _why(one, now),
+            "; ".join(_told(one, now)),
         )
     Console().print(shown)
 
 
-def _answer(one: Delivery) -> str:
-    if one.error is None and one.status_code is not None:
-        took = f" in {one.duration_ms:.0f} ms" if one.duration_ms is not None else ""
-        return f"{one.status_code}{took}"
-    return why_failed(one.error, one.status_code)
-
-
-def _why(one: Delivery, now: datetime) -> str:
-    """What is next, for what waits; what became of the rest."""
-    said = ["redriven"] if one.is_redriven else []
+def _told(one: Delivery, now: datetime) -> Iterator[str]:
+    """The last answer, and what is next or what became of it."""
+    if one.error is None and one.status_code is not None and one.duration_ms is not None:
+        yield f"{one.status_code} in {one.duration_ms:.0f} ms"
+    elif failure := why_failed(one.error, one.status_code):
+        yield failure
+    if one.attempt is not None and one.attempt > 1:
+        yield f"{one.attempt} attempts"
+    if one.is_redriven:
+        yield "redriven"
     match one.state:
         case State.WAITING | State.SUSPENDED if one.behind is not None:
-            said.append(f"behind v{one.behind}, which comes first")
+            yield f"behind v{one.behind}, which comes first"
         case State.WAITING:
             tried = "" if one.attempt else ", not tried yet"
-            said.append(f"waits for {ago(one.since, now)}{tried}, next {ahead(one.next_attempt_at, now)}")
+            yield f"waits for {ago(one.since, now)}{tried}, next {ahead(one.next_attempt_at, now)}"
         case State.SUSPENDED:
-            said.append(f"waits for {ago(one.since, now)}: its endpoint is suspended")
+            yield f"waits for {ago(one.since, now)}: its endpoint is suspended"
         case State.DEAD:
-            said.append("given up: `notifier deliveries redrive`")
+            yield "given up"
         case State.SKIPPED:
-            said.append("compacted away; a later version tells all")
+            yield "compacted away; a later version tells all"
         case State.ACCEPTED:
             pass
-    return "; ".join(said)

@@ -215,46 +215,44 @@ def _told(health: Health, word: Command | None) -> str:
         case State.SUSPENDED, _:
             said.append("suspended, for it only failed: it is probed, and served by itself once it accepts")
         case State.ACTIVE, None:
-            said.append("nothing was ever sent to it")
+            said.append("active, and nothing was ever for it")
         case State.ACTIVE, _:
             pass
     if health.partitions_suspended and health.partitions_active:
         total = health.partitions_suspended + health.partitions_active
         said.append(f"so in {health.partitions_suspended} of {total} partitions, in the others it is active")
     if not health.is_in_settings:
-        said.append("it is not in the settings any more: what waits stays until it returns")
+        said.append("not in the settings any more: what waits stays until it returns")
     return "; ".join(said)
 
 
 def _print_list(found: list[tuple[Health, str]], now: datetime) -> None:
     console = Console()
-    shown = table("endpoint", "state", "accepted", "p50 / p99 ms", "waiting", "oldest", "next", "dead", "last failure")
+    shown = table("endpoint", "state", "accepted", "p50/p99 ms", "waiting", "oldest", "next", "dead")
     for one, _ in found:
         add(
             shown,
             one.endpoint,
             Text(one.state.value, style="yellow" if one.state is State.SUSPENDED else "green"),
             f"{one.success_rate:.1%} of {one.attempts}" if one.success_rate is not None else "",
-            f"{one.p50_ms:.0f} / {one.p99_ms:.0f}" if one.p50_ms is not None and one.p99_ms is not None else "",
+            f"{one.p50_ms:.0f}/{one.p99_ms:.0f}" if one.p50_ms is not None and one.p99_ms is not None else "",
             str(one.waiting or ""),
             ago(one.oldest_waiting_since, now),
             ahead(one.next_attempt_at, now),
             Text(str(one.dead or ""), style="red"),
-            _last_failure(one, now),
         )
     console.print(shown)
     for one, said in found:
         if said:
-            since = f", since {moment(one.since)}" if one.since is not None else ""
-            console.print(Text(f"{one.endpoint}{since}: {said}."), soft_wrap=True)
+            since = f" (since {moment(one.since)})" if one.since is not None else ""
+            console.print(Text(f"{one.endpoint} is {said}{since}."), soft_wrap=True)
+        if one.last_failed_at is not None:
+            why = why_failed(one.last_error, one.last_status_code)
+            console.print(
+                Text(f"{one.endpoint} last failed {ago(one.last_failed_at, now)} ago: {why}."), soft_wrap=True
+            )
     if any(one.dead for one, _ in found):
         console.print(
             Text("Dead letters: `notifier deliveries list --state dead`, `notifier deliveries redrive --dry-run`."),
             soft_wrap=True,
         )
-
-
-def _last_failure(one: Health, now: datetime) -> str:
-    if one.last_failed_at is None:
-        return ""
-    return f"{why_failed(one.last_error, one.last_status_code)}, {ago(one.last_failed_at, now)} ago"
