@@ -33,6 +33,7 @@ from notifier.events import Telling
 from notifier.kept import record_in
 from notifier.outage import Outages
 from notifier.ports import Kept, LogReader, ViewStore
+from notifier.record import Record
 from notifier.topics import Topics
 
 PARK_AFTER_S = 3.0
@@ -42,6 +43,12 @@ FINISH_S = 1.5
 """How long attempts in flight may end when the partition is taken away; those cut off are repeated by the next owner."""
 
 GIVEN_UP_AT_ONCE_MAX = 200
+
+BODIES_AHEAD = 4
+"""Of one lane: most have no more events than that."""
+
+AHEAD = 32
+"""Lanes of one endpoint that a partition takes up before there are slots for them: what it reads for one, it reads for all."""
 
 _T = TypeVar("_T")
 
@@ -102,7 +109,7 @@ class Serving:
         self._busy: Counter[str] = Counter()
         """By endpoint: lanes that are served, and events that are being written down."""
         self._on_the_way: Counter[str] = Counter()
-        """By endpoint: lanes that were taken up and have not asked for a slot yet."""
+        """By endpoint: lanes that were taken up and have had no slot yet."""
         self._is_finishing = False
 
     def holds(self, key: bytes, turn: Turn) -> bool:
@@ -127,11 +134,12 @@ class Serving:
         self._hold(lane)
         self._tasks.create_task(self._serve(lane))
 
-    def take_up(self, delivery: DeliveryRecord, key: bytes, callee: Callee, telling: Telling | None) -> None:
-        """Serve a lane that waited, now that it is due."""
+    def take_up(
+        self, delivery: DeliveryRecord, key: bytes, callee: Callee, tellings: Mapping[int, Telling | None]
+    ) -> None:
+        """Serve a lane that waited, now that it is due; `tellings`: bodies that were read already, by version."""
         now = self._means.clock.now()
-        first, *rest = delivery.lane.turns
-        todos = deque([Todo(first, telling, None, 0.0), *(Todo(turn, None, None, 0.0) for turn in rest)])
+        todos = deque(Todo(turn, tellings.get(turn.version), None, 0.0) for turn in delivery.lane.turns)
         lane = ActiveLane(
             key, callee, delivery.channel, delivery.order, todos, delivery.lane.since or now, delivery.lane.attempt
         )
@@ -153,8 +161,9 @@ class Serving:
         return self._is_finishing
 
     def room(self, callee: Callee) -> int:
-        """How many lanes of an endpoint may be taken up: those that were and have not asked for a slot yet count as well."""
-        return max(callee.room - self._on_the_way[callee.endpoint.name], 0)
+        """How many lanes of an endpoint may be taken up: those that were and have no slot yet count as well."""
+        taken = self._on_the_way[callee.endpoint.name]
+        return max((callee.room if callee.is_paused else AHEAD) - taken, 0)
 
     async def _go_behind(self, lane: ActiveLane, *, is_behind: bool) -> None:
         if not is_behind and self._due.waiting(lane.callee.endpoint.name) >= self._means.waiting_max:
@@ -178,9 +187,9 @@ class Serving:
                 if todo.telling is None:
                     await self._settle(lane, todo, Outcome.SKIPPED, None)
                     continue
-                if is_on_the_way:
-                    is_on_the_way = self._arrive(name)
                 async with lane.callee.slot() as is_free:
+                    if is_on_the_way:
+                        is_on_the_way = self._arrive(name)
                     if lane.is_parked:
                         return
                     if not is_free or self._endpoints.is_left_alone(name):
@@ -208,6 +217,7 @@ class Serving:
 
     def _arrive(self, name: str) -> bool:
         _take_one(self._on_the_way, name)
+        self._due.changed.set()
         return False
 
     async def _put_off(self, lane: ActiveLane) -> None:
@@ -357,28 +367,38 @@ class Serving:
 
     # Bodies
 
-    async def bodies(self, deliveries: Sequence[DeliveryRecord]) -> list[Telling | None]:
-        """What each of these lanes has to tell first, as far as the orders view has it."""
-        keys = [_order_key(one.channel, one.order) for one in deliveries]
-        read = await self._means.store.read(self._means.topics.orders, self._partition, keys)
-        found: list[Telling | None] = []
-        for one, key, entry in zip(deliveries, keys, read.entries, strict=True):
-            first = one.lane.first
-            record = record_in(key, entry) if isinstance(entry, Kept) else None
-            is_it = record is not None and first is not None and events.version_of(record) == first.version
-            found.append(events.telling_of(record) if record is not None and is_it else None)
+    async def bodies(self, deliveries: Sequence[DeliveryRecord]) -> list[dict[int, Telling | None]]:
+        """What each of these lanes has to tell first, by version: read for all of them together."""
+        turns = [
+            (at, _order_key(one.channel, one.order), turn)
+            for at, one in enumerate(deliveries)
+            for turn in one.lane.turns[:BODIES_AHEAD]
+        ]
+        found: list[dict[int, Telling | None]] = [{} for _ in deliveries]
+        bodies = await self._bodies([(key, turn) for _, key, turn in turns])
+        for (at, _, turn), body in zip(turns, bodies, strict=True):
+            found[at][turn.version] = body
         return found
 
     async def _body(self, lane: ActiveLane, turn: Turn) -> Telling | None:
-        """An event's body, from the orders view or else from the log at its offset; None: superseded and compacted away."""
-        means, key = self._means, _order_key(lane.channel, lane.order)
-        (entry,) = (await means.store.read(means.topics.orders, self._partition, [key])).entries
-        if isinstance(entry, Kept) and events.version_of(record := record_in(key, entry)) == turn.version:
-            return events.telling_of(record)
-        stored = await means.reader.one(means.topics.orders, self._partition, turn.offset)
-        if stored is None or stored.record.key != key or events.version_of(stored.record) != turn.version:
-            return None
-        return events.telling_of(stored.record)
+        (body,) = await self._bodies([(_order_key(lane.channel, lane.order), turn)])
+        return body
+
+    async def _bodies(self, turns: Sequence[tuple[bytes, Turn]]) -> list[Telling | None]:
+        """Events' bodies, from the orders view or else from the log at their offsets; None: superseded and compacted away."""
+        means, topic = self._means, self._means.topics.orders
+        read = await means.store.read(topic, self._partition, [key for key, _ in turns])
+        here = [
+            _if_it_is(turn, key, record_in(key, entry)) if isinstance(entry, Kept) else None
+            for (key, turn), entry in zip(turns, read.entries, strict=True)
+        ]
+        missing = [turn.offset for (_, turn), record in zip(turns, here, strict=True) if record is None]
+        stored = await means.reader.some(topic, self._partition, missing)
+        there = [
+            _if_it_is(turn, key, stored[turn.offset].record) if turn.offset in stored else None for key, turn in turns
+        ]
+        records = (one or other for one, other in zip(here, there, strict=True))
+        return [events.telling_of(record) if record is not None else None for record in records]
 
     # Memory
 
@@ -436,6 +456,11 @@ class Serving:
                     await self._due.changed.wait()
             except TimeoutError:
                 return
+
+
+def _if_it_is(turn: Turn, key: bytes, record: Record) -> Record | None:
+    """The record, if it is this order's at this version."""
+    return record if record.key == key and events.version_of(record) == turn.version else None
 
 
 def _take_one(counter: Counter[_T], key: _T) -> None:

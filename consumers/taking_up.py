@@ -93,9 +93,9 @@ class TakingUp:
             raise
         if later:
             self._due.remember(name, min(later))
-        for (key, delivery), telling in zip(found.items(), bodies, strict=True):
+        for (key, delivery), tellings in zip(found.items(), bodies, strict=True):
             if delivery.lane.turns and not serving.is_busy(key) and not serving.is_finishing:
-                serving.take_up(delivery, key, callee, telling)
+                serving.take_up(delivery, key, callee, tellings)
 
     async def _give_up_what_is_over(self, name: str, callee: Callee) -> None:
         now = asyncio.get_running_loop().time()

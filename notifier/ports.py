@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from notifier.record import Record, Stored
@@ -63,6 +63,10 @@ class LogReader(Protocol):
 
     async def one(self, topic: str, partition: int, offset: int) -> Stored | None:
         """The record at an offset; None where it is no more."""
+        ...
+
+    async def some(self, topic: str, partition: int, offsets: Collection[int]) -> dict[int, Stored]:
+        """The records at these offsets, as far as they are still there."""
         ...
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from enum import Enum, auto
 from typing import Literal, Protocol, TypeVar
 
@@ -161,6 +161,11 @@ class FakeLogs:
         return await self._network.carry(
             "kafka", lambda: self.logs[place][offset] if self.starts[place] <= offset < len(self.logs[place]) else None
         )
+
+    async def some(self, topic: str, partition: int, offsets: Collection[int]) -> dict[int, Stored]:
+        """The records at these offsets, as far as they are still there."""
+        there = {one.offset: one for one in self.records(topic, partition)}
+        return await self._network.carry("kafka", lambda: {at: there[at] for at in offsets if at in there})
 
 
 class _View:

@@ -73,7 +73,7 @@ class HeldLogs:
         self.told_bounds: dict[str, tuple[int, int]] = {}
         """By topic: what a leader says that has lost its followers."""
         self._logs = logs
-        self.offset_at, self.read, self.one = logs.offset_at, logs.read, logs.one
+        self.offset_at, self.read, self.one, self.some = logs.offset_at, logs.read, logs.one, logs.some
 
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> list[int]:
         """As `notifier.ports.Appender`."""

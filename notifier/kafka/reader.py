@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections import Counter, defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -18,6 +18,10 @@ from notifier.record import Record, Stored
 
 FETCH_BYTES_MAX = 4 * 1024 * 1024
 """Of one read; after a flush of Redis there is one for each partition of a process at once."""
+SEEK_BYTES_MAX = 64 * 1024
+"""The same for single records: whatever else lies in their batches comes with them."""
+NEARBY = 32
+"""Single records that lie so near to each other are read in one go."""
 STALL_S = 15.0
 """How long a read may bring nothing before we say that Kafka does not answer."""
 
@@ -32,7 +36,8 @@ class Reader:
     def __init__(self, access: Access, *, chunk_records_max: int = 2_000) -> None:
         self._access = access
         self._chunk_records_max = chunk_records_max
-        self._idle: list[AIOKafkaConsumer] = []
+        self._idle: defaultdict[int, list[AIOKafkaConsumer]] = defaultdict(list)
+        """By how much one fetch of theirs brings at most, in bytes."""
         self._records_read: Counter[int] = Counter()
 
     def records_read(self, partition: int) -> int:
@@ -41,8 +46,9 @@ class Reader:
 
     async def close(self) -> None:
         """Close all connections."""
-        while self._idle:
-            await ended(self._idle.pop().stop())
+        for consumers in self._idle.values():
+            while consumers:
+                await ended(consumers.pop().stop())
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """
@@ -79,8 +85,15 @@ class Reader:
         Raises:
             Unavailable: Kafka does not answer, or brings nothing for `STALL_S`.
         """
+        async with aclosing(self._read(topic, partition, start, upto, FETCH_BYTES_MAX)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _read(
+        self, topic: str, partition: int, start: int, upto: int, bytes_max: int
+    ) -> AsyncGenerator[Chunk, None]:
         tp = TopicPartition(topic, partition)
-        async with self._borrowed() as consumer:
+        async with self._borrowed(bytes_max) as consumer:
             consumer.assign([tp])
             consumer.seek(tp, start)
             position = start
@@ -106,40 +119,67 @@ class Reader:
         Raises:
             Unavailable: no answer.
         """
+        return (await self.some(topic, partition, [offset])).get(offset)
+
+    async def some(self, topic: str, partition: int, offsets: Collection[int]) -> dict[int, Stored]:
+        """
+        The records at these offsets, as far as they are still there.
+
+        Raises:
+            Unavailable: no answer.
+        """
+        if not offsets:
+            return {}
         start, end = await self.bounds(topic, partition)
-        if not start <= offset < end:
-            return None
-        async with aclosing(self.read(topic, partition, offset, offset + 1)) as chunks:
-            async for chunk in chunks:
-                first = chunk.records[0] if chunk.records else None
-                return first if first is not None and first.offset == offset else None
-        return None
+        wanted = {offset for offset in offsets if start <= offset < end}
+        found: dict[int, Stored] = {}
+        for first, last in _runs(sorted(wanted)):
+            async with aclosing(self._read(topic, partition, first, last + 1, SEEK_BYTES_MAX)) as chunks:
+                async for chunk in chunks:
+                    found |= {stored.offset: stored for stored in chunk.records if stored.offset in wanted}
+        return found
 
     @asynccontextmanager
-    async def _borrowed(self) -> AsyncIterator[AIOKafkaConsumer]:
+    async def _borrowed(self, bytes_max: int = SEEK_BYTES_MAX) -> AsyncIterator[AIOKafkaConsumer]:
+        idle = self._idle[bytes_max]
         try:
-            consumer = self._idle.pop() if self._idle else await unattached(self._access)
+            consumer = idle.pop() if idle else await unattached(self._access, bytes_max)
             try:
                 yield consumer
             except GeneratorExit:
-                self._keep(consumer)  # whoever read has read enough
+                _keep(consumer, idle)  # whoever read has read enough
                 raise
             except BaseException:
                 await ended(consumer.stop())
                 raise
-            self._keep(consumer)
+            _keep(consumer, idle)
         except KafkaError as error:
             raise Unavailable("kafka", type(error).__name__) from error
 
-    def _keep(self, consumer: AIOKafkaConsumer) -> None:
-        """For the next read. Not unsubscribed: that ends aiokafka's fetcher with an error; paused, it fetches nothing."""
-        consumer.pause(*consumer.assignment())
-        self._idle.append(consumer)
+
+def _keep(consumer: AIOKafkaConsumer, idle: list[AIOKafkaConsumer]) -> None:
+    """For the next read. Not unsubscribed: that ends aiokafka's fetcher with an error; paused, it fetches nothing."""
+    consumer.pause(*consumer.assignment())
+    idle.append(consumer)
 
 
-async def unattached(access: Access) -> AIOKafkaConsumer:
+def _runs(offsets: Sequence[int]) -> list[tuple[int, int]]:
+    """The first and the last of each part of ascending offsets that are read in one go."""
+    runs: list[tuple[int, int]] = []
+    for offset in offsets:
+        if runs and offset - runs[-1][1] <= NEARBY:
+            runs[-1] = runs[-1][0], offset
+        else:
+            runs.append((offset, offset))
+    return runs
+
+
+async def unattached(access: Access, bytes_max: int = FETCH_BYTES_MAX) -> AIOKafkaConsumer:
     """
     A consumer in no group, connected: it reads what it is told to and commits nothing.
+
+    Args:
+        bytes_max: what one fetch brings at most; a longer batch comes all the same.
 
     Raises:
         KafkaError: no broker answers.
@@ -151,8 +191,8 @@ async def unattached(access: Access) -> AIOKafkaConsumer:
         auto_offset_reset="earliest",
         check_crcs=True,
         fetch_max_wait_ms=50,
-        fetch_max_bytes=FETCH_BYTES_MAX,
-        max_partition_fetch_bytes=FETCH_BYTES_MAX,
+        fetch_max_bytes=bytes_max,
+        max_partition_fetch_bytes=bytes_max,
         isolation_level="read_uncommitted",
     )
     try:

@@ -107,6 +107,18 @@ async def test_one_record_is_found_by_its_offset(logs: Logs) -> None:
     assert await logs.reader.one(logs.topic, P, 2) is None
 
 
+async def test_some_records_are_found_by_their_offsets_near_and_far(logs: Logs) -> None:
+    """What waited for days lies all over the log; what is deleted is not there, and nobody waits for it."""
+    await logs.appender.append(logs.topic, P, [record(f"k{number}", str(number)) for number in range(200)])
+
+    found = await logs.reader.some(logs.topic, P, [3, 1, 150, 199, 200, 7_000])
+
+    assert {offset: stored.record for offset, stored in found.items()} == {
+        number: record(f"k{number}", str(number)) for number in (1, 3, 150, 199)
+    }
+    assert await logs.reader.some(logs.topic, P, []) == {}
+
+
 async def test_one_record_after_another_is_read_by_one_client(bootstrap_servers: str, topic_prefix: str) -> None:
     """Each used to start a client of its own and throw it away: that is what a pointer and a retry's body are read by."""
     topics = await create_topics(bootstrap_servers, topic_prefix, partitions=1)
@@ -118,7 +130,7 @@ async def test_one_record_after_another_is_read_by_one_client(bootstrap_servers:
     clients = set()
     for offset in (0, 1, 0, 1):
         assert await reader.one(topics.orders, 0, offset) is not None
-        clients |= {id(client) for client in reader._idle}
+        clients |= {id(client) for idle in reader._idle.values() for client in idle}
 
     assert len(clients) == 1
     await reader.close()
