@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndTimestamp
 
 from notifier.kafka.access import Access
-from notifier.kafka.reader import Reader
+from notifier.kafka.reader import SEEK_BYTES_MAX, Reader
 
 TP = TopicPartition("alipayhk.orders.v1", 0)
 
@@ -45,6 +45,6 @@ async def test_a_record_that_lands_meanwhile_is_not_jumped_over() -> None:
     "where is the end", and no merchant was ever told of it.
     """
     reader = Reader(Access({}))
-    reader._idle.append(LandingConsumer())
+    reader._idle[SEEK_BYTES_MAX].append(LandingConsumer())
 
     assert await reader.offset_at(TP.topic, TP.partition, 0) == 0
