@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncGenerator, Collection, Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -84,18 +84,30 @@ def redrive(
     selection = Selection(endpoint, event, since, until, with_accepted=with_accepted, kept_from=now - WINDOW)
     said_by = None if is_dry else by or who()
     with reaching_kafka(settings):
-        plan, outside = asyncio.run(_plan(settings, selection))
+        found = asyncio.run(_find(settings, selection))
+        plan = found.plan
         _refuse_if_unknown(selection, plan)
         done = _Done() if is_dry else asyncio.run(_ask(settings, plan, said_by, rate))
     if as_json:
         print_json([msgspec.structs.asdict(one) for one in plan.counts])
     elif plan.counts:
         _print_counts(plan.counts)
-    _print_end(plan, outside, selection, done, is_dry=is_dry)
+    _print_end(found, selection, done, is_dry=is_dry)
     if done.is_interrupted:
         raise typer.Exit(130)
     if done.error is not None:
         raise typer.Exit(1)
+
+
+@dataclass(slots=True)
+class _Found:
+    """What there is to ask for."""
+
+    plan: Plan = field(default_factory=Plan)
+    outside: set[str] = field(default_factory=set)
+    """Endpoints that left the settings: for them nothing is asked."""
+    suspended: set[str] = field(default_factory=set)
+    """Endpoints that will not be told before they are served again."""
 
 
 @dataclass(slots=True)
@@ -108,9 +120,9 @@ class _Done:
     is_anybody_there: bool = True
 
 
-async def _plan(settings: Settings, selection: Selection) -> tuple[Plan, set[str]]:
-    """What to ask for; and endpoints that left the settings, for which nothing is asked."""
-    plan, outside = Plan(), set[str]()
+async def _find(settings: Settings, selection: Selection) -> _Found:
+    """Look through the topics."""
+    here = _Found()
     known = {one.name for one in settings.endpoints}
     async with looking(settings) as look, aclosing(reports(look)) as found:
         async for partition, report in found:
@@ -122,16 +134,17 @@ async def _plan(settings: Settings, selection: Selection) -> tuple[Plan, set[str
                 if verdict is None:
                     continue
                 if one.endpoint not in known:
-                    outside.add(one.endpoint)
+                    here.outside.add(one.endpoint)
                     continue
-                plan.take(partition, one, verdict)
+                here.plan.take(partition, one, verdict)
             if selection.with_accepted:
                 async with aclosing(_told_long_ago(look, partition, report, settings, seen)) as older:
                     async for one in older:
                         verdict = selection.judge(one, asked)
                         if verdict is not None:
-                            plan.take(partition, one, verdict)
-    return plan, outside
+                            here.plan.take(partition, one, verdict)
+            here.suspended |= {count.endpoint for count in here.plan.counts if report.is_suspended(count.endpoint)}
+    return here
 
 
 async def _asked(look: Look, partition: int, report: Report) -> Collection[Named]:
@@ -265,10 +278,13 @@ def _print_counts(counts: list[Counted]) -> None:
     Console().print(shown)
 
 
-def _print_end(plan: Plan, outside: set[str], selection: Selection, done: _Done, *, is_dry: bool) -> None:
+def _print_end(found: _Found, selection: Selection, done: _Done, *, is_dry: bool) -> None:
     """What happened, on stderr: stdout has the counts."""
-    for name in sorted(outside):
+    plan = found.plan
+    for name in sorted(found.outside):
         typer.echo(f"{plain(name)} is not in the settings: nothing of it is told again.", err=True)
+    for name in sorted(found.suspended):
+        typer.echo(f"{name} is suspended: it is told when it is served again; see `notifier endpoints list`.", err=True)
     if not plan.total:
         typer.echo("Nothing is to be told again.", err=True)
         return

@@ -216,11 +216,19 @@ def test_who_is_suspended_is_sent_nothing_and_hears_all_of_it_when_it_is_resumed
         )
         assert 'by li ("they move house")' in one["told"]
         assert merchant.told == []
+        assert "shop-oms is suspended: it is told when" in say(
+            "deliveries", "redrive", "--dry-run", "--event", one_id(ask)
+        )
 
         assert "shop-oms is active" in say("endpoints", "resume", "shop-oms")
         until(lambda: merchant.orders == ["T1"])
 
     assert ask("endpoints", "list")[0]["state"] == "active"
+
+
+def one_id(ask: Callable[..., Any]) -> str:
+    (one,) = ask("deliveries", "list")
+    return str(one["event_id"])
 
 
 def test_a_word_without_fan_out_is_obeyed_as_soon_as_it_runs(shop: Shop, say: Said, ask: Callable[..., Any]) -> None:
