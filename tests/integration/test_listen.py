@@ -63,12 +63,12 @@ class Screen:
 
 
 @asynccontextmanager
-async def listening(*secrets: Secret) -> AsyncIterator[Screen]:
+async def listening(*secrets: Secret, status: int = 204, delay_s: float = 0.0) -> AsyncIterator[Screen]:
     stop, up = asyncio.Event(), asyncio.Event()
     port = free_port()
     async with Client(allow_networks=[ip_network("127.0.0.0/8")]) as client, asyncio.timeout(30):
         screen = Screen(port, client)
-        sink = Sink(secrets, StoppedClock(), screen.shown.append)
+        sink = Sink(secrets, StoppedClock(), screen.shown.append, status=status, delay_s=delay_s)
         async with asyncio.TaskGroup() as group:
             group.create_task(serve(port, sink, up.set, stop))
             await up.wait()
@@ -93,6 +93,15 @@ async def test_a_webhook_of_ours_is_verified_and_shown_on_one_line() -> None:
     assert "verified" in webhook.line
     assert "NOT" not in webhook.line
     assert "\n" not in webhook.line
+
+
+async def test_it_can_be_a_system_that_fails_or_is_slow_and_still_verifies() -> None:
+    async with listening(SECRET, status=410, delay_s=0.2) as screen:
+        answer = await screen.post()
+        forged = await screen.post(secret=FORGERS)
+
+    assert (answer.status_code, forged.status_code) == (410, 401)
+    assert answer.duration_ms >= 200.0
 
 
 async def test_for_programs_it_is_one_object_with_the_contracts_names() -> None:
