@@ -481,6 +481,8 @@ class PartitionLoop:
             in_flight=in_flight,
             waiting=waiting,
             partitions=len(self._feeds),
+            # of these no lag is known: who watches must not take that for none
+            held=sum(feed.is_held or not feed.done_upto for feed in self._feeds.values()),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import pytest
 from consumers import partition as partition_module
 from consumers.partition import BATCHES_WAITING_MAX, Batch, Feed, FeedClosed, PartitionLoop, StuckError
 from consumers.watchdog import STUCK_LOOKS
+from notifier import logs
 from notifier.app import Stop
 from notifier.errors import Unavailable
 from notifier.kafka.access import Access
@@ -706,3 +708,18 @@ async def test_who_is_slow_and_moves_is_left_alone(job: Job) -> None:
 
     assert job.ended is not None
     assert not job.ended.done()
+
+
+async def test_of_how_many_partitions_no_lag_is_known_is_told(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All 24 were stuck at their start, and `lag=0` said that all was well."""
+    written = io.BytesIO()
+    logs.configure(service="orders", instance="test", out=written)
+    job.held.add(1)
+    await job.give(0, 1, records=3)
+    await job.until_taken(0, 3)
+    await spin(lambda: job.loop is not None and any(feed.is_held for feed in job.loop._feeds.values()))
+
+    assert job.loop is not None
+    job.loop._report()
+
+    assert b'"held":1' in written.getvalue()
