@@ -19,7 +19,7 @@ from consumers.partition import PartitionLoop, StuckError, Work
 from consumers.rebuilding import RebuildLines, Rebuilds
 from consumers.serving import Means
 from consumers.view import RecreatedTopicError
-from notifier import logs, metrics
+from notifier import logs, metrics, tracing
 from notifier.app import Stop, run
 from notifier.clock import SystemClock
 from notifier.config import Address, Settings
@@ -67,6 +67,11 @@ def run_consume(
         format=settings.log.format,
         level=settings.log.level,
         out=out,
+    )
+    tracing.configure(
+        service=job,
+        instance=f"{socket.gethostname()}-{os.getpid()}",
+        otlp_endpoint=settings.telemetry.otlp_endpoint,
     )
     run(_consume(job, settings, listen, rebuilds or RebuildLines()))
 

@@ -22,8 +22,17 @@ class Caller(Protocol):
 
 
 async def call(
-    client: Caller, endpoint: Endpoint, tls: ssl.SSLContext | None, *, webhook_id: str, body: bytes, now_ms: int
+    client: Caller,
+    endpoint: Endpoint,
+    tls: ssl.SSLContext | None,
+    *,
+    webhook_id: str,
+    body: bytes,
+    now_ms: int,
+    traceparent: str | None = None,
 ) -> Answer:
     """POST once. Timestamp and signature are of now; `tls` is whom to trust, None: the system's authorities."""
     signed = webhooks.headers(endpoint.secrets, webhook_id, now_ms // 1000, body)
-    return await client.post(endpoint.url, {**endpoint.headers, **signed}, body, timeout_s=endpoint.timeout_s, tls=tls)
+    trace = {} if traceparent is None else {"traceparent": traceparent}
+    headers = {**endpoint.headers, **signed, **trace}
+    return await client.post(endpoint.url, headers, body, timeout_s=endpoint.timeout_s, tls=tls)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,11 +10,12 @@ from datetime import datetime
 
 from consumers.callees import Callee
 from consumers.client import Answer
-from notifier import metrics
+from notifier import metrics, tracing
 from notifier.delivery import Again, DeliveryRecord, Lane, Outcome, Ref, Turn, place, wait
 from notifier.events import Telling
 from notifier.evidence import trace_id
 from notifier.logs import get_logger
+from notifier.tracing import Span, Value
 
 log = get_logger()
 
@@ -161,3 +163,23 @@ def say(
             metrics.DELIVERY_AGE_SECONDS.of().observe(since_received_ms / 1000)
     if outcome is Outcome.DEAD:
         log.error("delivery.exhausted", **ids, **ended)
+
+
+def trace(lane: ActiveLane, telling: Telling, answer: Answer, traceparent: str, began: float) -> None:
+    """Tell of one attempt, as a part of the fold that made its event. Where it went is the endpoint's name, never its URL."""
+    error = None
+    if not answer.is_accepted:
+        error = answer.error.value if answer.error else f"status {answer.status_code}"
+    attributes: dict[str, Value] = {
+        "endpoint": lane.callee.endpoint.name,
+        "channel": telling.channel,
+        "order": telling.order,
+        "event_id": telling.event_id,
+        "event_type": telling.type,
+        "version": telling.version,
+        "attempt": lane.attempt,
+        "outcome": (Outcome.ACCEPTED if answer.is_accepted else Outcome.FAILED).value,
+        "status_code": answer.status_code,
+    }
+    parent = tracing.span_id(tracing.fold_of(traceparent, telling.event_id))
+    tracing.tell(Span("deliver", traceparent, parent, began, time.monotonic(), attributes, "client", error))

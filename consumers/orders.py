@@ -8,6 +8,7 @@ append what is set aside, append what follows, move the view, and only then coun
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ from consumers.partition import Batch, Feed
 from consumers.rebuilding import RebuildLines, Rebuilds
 from consumers.turns import in_turns
 from consumers.view import Merging, RecreatedTopicError, View
-from notifier import events, evidence, metrics
+from notifier import events, evidence, metrics, tracing
 from notifier.alipayhk.resends import resent_late
 from notifier.clock import Clock
 from notifier.errors import NewerStateError, Reason, Unusable
@@ -29,6 +30,7 @@ from notifier.reading import statement_of
 from notifier.record import Record, Stored
 from notifier.statement import TradeStatement
 from notifier.topics import Topics
+from notifier.tracing import Span, Value
 
 log = get_logger()
 
@@ -190,6 +192,7 @@ class _Fold:
         self._known: dict[bytes, Known] = {}
         self._partition = partition
         self._clock = clock
+        self._began = time.monotonic()
         self.changes: list[Record] = []
         self.aside: list[Record] = []
         self.lines: list[_Line] = []
@@ -309,3 +312,23 @@ class _Fold:
             partition=self._partition,
             trace_id=trace_id(read.traceparent),
         )
+        self._trace(read, order, change, events.id_of(record))
+
+    def _trace(self, read: Evidence, order: str, change: Changed, event_id: str) -> None:
+        """Tell of the fold that made an event: from the batch's reading until it is durable."""
+        traceparent = tracing.valid(read.traceparent)
+        if traceparent is None or not tracing.is_on():
+            return
+        about: dict[str, Value] = {
+            "channel": read.channel,
+            "order": order,
+            "evidence_id": read.evidence_id,
+            "event_id": event_id,
+        }
+        what: dict[str, Value] = {
+            "event_type": change.event_type,
+            "status": change.summary.status,
+            "version": change.version,
+        }
+        span, parent = tracing.fold_of(traceparent, event_id), tracing.span_id(traceparent)
+        tracing.tell(Span("fold", span, parent, self._began, time.monotonic(), about | what))

@@ -8,6 +8,7 @@ due index brings it back.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +22,11 @@ from consumers.calling import Caller, call
 from consumers.client import Answer
 from consumers.due import DueTimes
 from consumers.endpoints import Endpoints
-from consumers.lanes import ActiveLane, Todo, record_of, say, waiting_in
+from consumers.lanes import ActiveLane, Todo, record_of, say, trace, waiting_in
 from consumers.measures import in_words
 from consumers.recorder import Recorder
 from consumers.view import View
-from notifier import events
+from notifier import events, tracing
 from notifier.clock import Clock
 from notifier.config import Delivery
 from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, Turn, from_record, give_up_unheard, settle
@@ -197,15 +198,7 @@ class Serving:
                         return
                     lane.is_calling = lane.is_engaged = True
                     lane.attempt += 1
-                    telling, callee = todo.telling, lane.callee
-                    answer = await call(
-                        self._means.client,
-                        callee.endpoint,
-                        callee.tls,
-                        webhook_id=telling.event_id,
-                        body=telling.body,
-                        now_ms=self._means.clock.now_ms(),
-                    )
+                    answer = await self._call(lane, todo.telling)
                     lane.is_calling = False
                 if not await self._judge(lane, todo, answer):
                     return
@@ -229,6 +222,23 @@ class Serving:
         else:
             # it is due, and was before: when there is room again, whenever that is, nothing else brings it back
             lane.next_attempt_at = now
+
+    async def _call(self, lane: ActiveLane, telling: Telling) -> Answer:
+        callee, began = lane.callee, time.monotonic()
+        came = tracing.valid(telling.traceparent)
+        traceparent = None if came is None else tracing.onward(came)
+        answer = await call(
+            self._means.client,
+            callee.endpoint,
+            callee.tls,
+            webhook_id=telling.event_id,
+            body=telling.body,
+            now_ms=self._means.clock.now_ms(),
+            traceparent=traceparent,
+        )
+        if traceparent is not None and tracing.is_on():
+            trace(lane, telling, answer, traceparent, began)
+        return answer
 
     async def _judge(self, lane: ActiveLane, todo: Todo, answer: Answer) -> bool:
         """Record what came of an attempt; whether the lane goes on."""

@@ -19,7 +19,7 @@ from typing import Any
 
 import uvloop
 
-from notifier import heart, logs, metrics, notify_verify
+from notifier import heart, logs, metrics, notify_verify, tracing
 from notifier.clock import SystemClock
 from notifier.config import Settings
 from notifier.desk import desk_of
@@ -71,12 +71,17 @@ def _durable_s_max(settings: Settings) -> float:
 
 
 def speak(settings: Settings) -> None:
-    """Set the log up for a process of the ingress."""
+    """Set log and traces up for a process of the ingress."""
     logs.configure(
         service="ingress",
         instance=f"{socket.gethostname()}-{os.getpid()}",
         format=settings.log.format,
         level=settings.log.level,
+    )
+    tracing.configure(
+        service="ingress",
+        instance=f"{socket.gethostname()}-{os.getpid()}",
+        otlp_endpoint=settings.telemetry.otlp_endpoint,
     )
 
 
@@ -101,6 +106,8 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     except Exception:
         log.exception("service.failed", reason="internal_error")
         raise SystemExit(1) from None
+    finally:
+        tracing.end()
 
 
 class Stop:

@@ -23,7 +23,7 @@ from notifier.settings.channels import ChannelSettings
 from notifier.settings.endpoints import Endpoint, EndpointSettings, judge_url
 from notifier.settings.faults import Fault, Loc, Places, SettingsFault, nearest
 from notifier.settings.sources import LISTS, Layer, read_environment, read_toml
-from notifier.settings.tables import Consumers, Delivery, Ingress, Kafka, Log, Orders, Redis
+from notifier.settings.tables import Consumers, Delivery, Ingress, Kafka, Log, Orders, Redis, Telemetry
 from notifier.settings.types import Address, FromJson, Raw
 from notifier.settings.words import in_words
 
@@ -40,6 +40,7 @@ __all__ = [
     "Redis",
     "Settings",
     "SettingsFault",
+    "Telemetry",
     "environment",
     "load",
     "settings_path",
@@ -60,6 +61,7 @@ class Settings:
     orders: Orders
     delivery: Delivery
     log: Log
+    telemetry: Telemetry
     channels: Channels
     endpoints: tuple[Endpoint, ...]
     channel_settings: tuple[ChannelSettings, ...]
@@ -80,6 +82,7 @@ class _Tables(BaseSettings):
     orders: Orders = Orders()
     delivery: Delivery = Delivery()
     log: Log = Log()
+    telemetry: Telemetry = Telemetry()
     channels: Annotated[tuple[dict[str, object], ...], FromJson] = ()
     endpoints: Annotated[tuple[dict[str, object], ...], FromJson] = ()
 
@@ -156,6 +159,7 @@ class _Checked:
             orders=tables.orders,
             delivery=tables.delivery,
             log=tables.log,
+            telemetry=tables.telemetry,
             channels=Channels(channels),
             endpoints=tuple(endpoints),
             channel_settings=tuple(written.values()),

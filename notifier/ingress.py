@@ -8,13 +8,12 @@ same notification always comes to the same effect.
 from __future__ import annotations
 
 import asyncio
-import re
-import secrets
 import time
 from collections.abc import Callable
 from functools import cache
 from math import inf
 
+from notifier import tracing
 from notifier.alipayhk.form import names_protocol_fields
 from notifier.channel import Channel, Channels, Verified
 from notifier.clock import Clock
@@ -26,6 +25,7 @@ from notifier.metrics import NOTIFICATION_SECONDS, NOTIFICATIONS
 from notifier.ports import InboxAppender, Verifier
 from notifier.rhythm import Rhythms
 from notifier.sampling import Sampled
+from notifier.tracing import Span, Value
 
 log = get_logger()
 
@@ -38,14 +38,6 @@ _SAID_EVERY_S = 10.0
 _FAILING_SAID_EVERY_S = 60.0
 _PLAIN = b"Content-Type: text/plain; charset=utf-8\r\n"
 _MORE_HEADERS = {405: b"Allow: POST\r\n", 503: b"Retry-After: 1\r\n"}
-_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-"""W3C Trace Context, version 00."""
-
-
-def _new_traceparent() -> str:
-    ids = secrets.token_hex(24)
-    return f"00-{ids[:32]}-{ids[32:]}-01"
-
 
 SUCCESS = Answer(200, b"success", _PLAIN)
 
@@ -66,7 +58,7 @@ class Door:
         verifier: Verifier,
         clock: Clock,
         *,
-        new_traceparent: Callable[[], str] = _new_traceparent,
+        new_traceparent: Callable[[], str] = tracing.new_traceparent,
     ) -> None:
         self._channels = channels
         self._inbox = inbox
@@ -94,17 +86,20 @@ class Door:
 
         A client that leaves does not end this: its append may be half way, and its resend will come to the same effect.
         """
-        began = self._monotonic()
+        began = verified_at = self._monotonic()
         channel = self._channel_at(request.path)
         assert channel is not None, "the listener asked is_known"
         verified = None
         try:
             verified = self._verify(channel, request)
+            verified_at = self._monotonic()
             await self._make_durable(channel, verified)
             self._accepted(channel.name, verified.evidence, began)
+            self._trace(request, verified, began, verified_at)
         except Rejected as why:
             return self._reject(channel.name, why)
         except Unavailable as why:
+            self._trace(request, verified, began, verified_at, error=_reason(why))
             return self._not_stored(channel.name, _reason(why), verified, began)
         except Exception as bug:  # noqa: BLE001 - whatever it is, AlipayHK hears that it has to send again, and we hear of it
             return self._not_stored(channel.name, "internal_error", verified, began, bug)
@@ -155,7 +150,8 @@ class Door:
 
     def _traceparent(self, given: str | None) -> str:
         """The trace that a proxy of ours began, else a new one."""
-        return given if given is not None and _TRACEPARENT.fullmatch(given) else self._new_traceparent()
+        begun = tracing.valid(given)
+        return tracing.onward(begun) if begun is not None else self._new_traceparent()
 
     def refuse(self, path: str | None, why: Rejected) -> Answer:
         """Answer what was decided before there was a whole request."""
@@ -217,6 +213,27 @@ class Door:
         self._failures_in_a_row[channel] = failures
         if failures >= FAILING_AFTER and self._failing_said.take((channel,), self._monotonic()):
             log.error("channel.failing", channel=channel, count=failures)
+
+    def _trace(
+        self, request: Request, verified: Verified | None, began: float, verified_at: float, *, error: str | None = None
+    ) -> None:
+        """Tell what a genuine notification's time went into."""
+        if verified is None or not tracing.is_on():
+            return
+        evidence = verified.evidence
+        traceparent, now = evidence.traceparent, self._monotonic()
+        assert traceparent is not None, "the door gave it one"
+        proxy, own = tracing.valid(request.traceparent), tracing.span_id(traceparent)
+        about: dict[str, Value] = {
+            "channel": evidence.channel,
+            "order": evidence.order,
+            "evidence_id": evidence.evidence_id,
+        }
+        parent = None if proxy is None else tracing.span_id(proxy)
+        verdict: dict[str, Value] = {"verdict": evidence.verdict, "body_bytes": len(evidence.body)}
+        tracing.tell(Span("receive", traceparent, parent, began, now, about | verdict, "server", error))
+        tracing.tell(Span("verify", tracing.child(traceparent), own, began, verified_at, about))
+        tracing.tell(Span("append", tracing.child(traceparent), own, verified_at, now, about, "producer", error))
 
     def _not_stored(
         self, channel: str, reason: str, verified: Verified | None, began: float, bug: Exception | None = None

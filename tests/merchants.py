@@ -36,6 +36,7 @@ class Told:
     body: bytes
     order: str
     version: int
+    traceparent: str | None
 
 
 @dataclass
@@ -57,7 +58,8 @@ class Merchants:
         """Take one webhook (`consumers.fanout.Caller`)."""
         endpoint, event = url.rsplit("/", 1)[1], json.loads(body)
         webhooks.verify([SECRET], headers, body, now=int(headers["webhook-timestamp"]))
-        self.told.append(Told(endpoint, headers["webhook-id"], body, event["data"]["order"], event["version"]))
+        order, version = event["data"]["order"], event["version"]
+        self.told.append(Told(endpoint, headers["webhook-id"], body, order, version, headers.get("traceparent")))
         self.heard.set()
         lane = f"{endpoint}/{event['data']['order']}"
         self._at_once += 1

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
+from notifier import tracing
 from notifier.settings.types import (
     Address,
     AllowedNetwork,
@@ -157,6 +158,31 @@ class Delivery(Table):
     concurrency: Count = 500
     suspend_after_s: Seconds = 300.0
     allow_networks: Annotated[tuple[AllowedNetwork, ...], FromJson] = ()
+
+
+class Telemetry(Table):
+    """Where traces go."""
+
+    otlp_endpoint: str | None = None
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_a_collector(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        shape = "must be http://HOST:PORT or https://HOST:PORT of a collector that takes OTLP over HTTP"
+        try:
+            url = urlsplit(value)
+            has_port = url.port != 0
+        except ValueError:
+            raise ValueError(shape) from None
+        if url.scheme not in ("http", "https") or not url.hostname or not has_port:
+            raise ValueError(shape)
+        if url.username is not None or url.query or url.fragment:
+            raise ValueError(f"{shape}, with no more than a path behind it")
+        if not tracing.is_installed():
+            raise ValueError("needs the extra [telemetry]: pip install 'alipayhk-notifier[telemetry]'")
+        return value
 
 
 class Log(Table):

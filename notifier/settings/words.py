@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from notifier.settings.faults import nearest
 
 _RESERVED = frozenset(
-    "telemetry include api_token_hashes external_url request_time_past_s request_time_future_s external_path".split()
+    "include api_token_hashes external_url request_time_past_s request_time_future_s external_path".split()
 )
 """Names of the contract whose effect is not built yet."""
 

@@ -21,7 +21,7 @@ from notifier.config import Settings
 from notifier.record import Record
 from notifier.settings.channels import ChannelSettings
 from notifier.settings.endpoints import EVENT_TYPES, EndpointSettings
-from notifier.settings.tables import Consumers, Delivery, Ingress, Kafka, Log, Orders, Redis
+from notifier.settings.tables import Consumers, Delivery, Ingress, Kafka, Log, Orders, Redis, Telemetry
 from notifier.settings.types import Address, Table
 from notifier.topics import Topics
 from tests.golden import make
@@ -39,6 +39,7 @@ TABLES: dict[str, type[Table]] = {
     "orders": Orders,
     "delivery": Delivery,
     "log": Log,
+    "telemetry": Telemetry,
     "channels": ChannelSettings,
     "endpoints": EndpointSettings,
 }

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from notifier import tracing
 from notifier.config import Address, Settings, SettingsFault, load
 
 TOKEN = "Zq3vT7nB1xKc9LmW5rYp2A"
@@ -157,6 +158,7 @@ def test_an_empty_file_is_the_laptop(folder: Folder) -> None:
     assert (settings.delivery.concurrency_per_endpoint, settings.delivery.concurrency) == (8, 500)
     assert (settings.delivery.suspend_after_s, settings.delivery.allow_networks) == (300.0, ())
     assert (settings.log.format, settings.log.level) == ("json", "info")
+    assert settings.telemetry.otlp_endpoint is None
     assert list(settings.channels) == []
     assert settings.endpoints == ()
 
@@ -292,8 +294,8 @@ FAULTS = [
     ("[kafak]\n", "[kafak]", "is not a setting. Did you mean kafka?"),
     (
         "[telemetry]\notlp_endpoint = 'x'\n",
-        "[telemetry]",
-        "comes with a later version; this one has no such setting. Take the line out.",
+        "[telemetry] otlp_endpoint",
+        "must be http://HOST:PORT or https://HOST:PORT of a collector that takes OTLP over HTTP.",
     ),
     ("include = ['a']\n", "[include]", "comes with a later version; this one has no such setting. Take the line out."),
     (
@@ -743,3 +745,33 @@ def test_a_file_that_is_not_utf_8_is_told_with_its_line(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsFault, match="line 2 is not UTF-8"):
         load(path, {})
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["127.0.0.1:4318", "grpc://collector:4317", "http://", "http://u:p@collector:4318", "http://c:0", "http://c/?a=b"],
+)
+def test_a_collector_that_cannot_be_sent_to_is_a_fault(folder: Folder, endpoint: str) -> None:
+    (fault,) = folder.faults(f'[telemetry]\notlp_endpoint = "{endpoint}"')
+
+    assert "must be http://HOST:PORT or https://HOST:PORT of a collector" in fault
+
+
+def test_traces_without_what_sends_them_are_a_fault(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said before anything starts, with what to do."""
+    monkeypatch.setattr(tracing, "is_installed", lambda: False)
+
+    (fault,) = folder.faults('[telemetry]\notlp_endpoint = "http://127.0.0.1:4318"')
+
+    assert "pip install 'alipayhk-notifier[telemetry]'" in fault
+
+
+def test_whether_traces_can_be_sent_is_asked_of_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With none of OpenTelemetry, not even the folder that its packages share."""
+    monkeypatch.setattr(tracing, "find_spec", _no_such_module)
+
+    assert not tracing.is_installed()
+
+
+def _no_such_module(name: str) -> None:
+    raise ModuleNotFoundError(name)

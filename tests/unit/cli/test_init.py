@@ -12,7 +12,18 @@ from pydantic import BaseModel
 
 from notifier import config
 from notifier.cli import init
-from notifier.config import ChannelSettings, Consumers, Delivery, Ingress, Kafka, Log, Orders, Redis, Settings
+from notifier.config import (
+    ChannelSettings,
+    Consumers,
+    Delivery,
+    Ingress,
+    Kafka,
+    Log,
+    Orders,
+    Redis,
+    Settings,
+    Telemetry,
+)
 from notifier.local import Addresses
 from notifier.settings.endpoints import EndpointSettings
 
@@ -122,6 +133,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "orders": Orders,
     "delivery": Delivery,
     "log": Log,
+    "telemetry": Telemetry,
     "channels": ChannelSettings,
     "endpoints": EndpointSettings,
 }
