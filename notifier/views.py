@@ -361,6 +361,7 @@ async def _answering() -> AsyncIterator[None]:
     ) as error:
         raise Unavailable("redis", type(error).__name__) from error
     except ResponseError as error:
-        if str(error).startswith(("MISCONF", "NOREPLICAS", "CLUSTERDOWN", "LOADING", "BUSY", "OOM", "READONLY")):
+        # ACL: a script of ours does what this user may not, which is told otherwise than a command's NOPERM
+        if str(error).startswith(("MISCONF", "NOREPLICAS", "CLUSTERDOWN", "LOADING", "BUSY", "OOM", "READONLY", "ACL")):
             raise Unavailable("redis", str(error).split(maxsplit=1)[0]) from error
         raise
