@@ -48,12 +48,12 @@ lint: env  ## ruff, mypy and import-linter alone
 	$(BIN)/lint-imports
 
 # uv only resolves here; it is not needed for anything else. The options keep the files the same for every platform and free
-# of where packages came from. What the image installs is a part of the same lock: without the extras, at the same versions.
+# of where packages came from. What the image installs is a part of the same lock: what runs and its traces, at the same versions.
 LOCKING := uv pip compile pyproject.toml --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 lock: env  ## requirements.lock from pyproject.toml, the image's part of it, and the lock of Kafka's jars (needs uv: pip install uv)
 	$(LOCKING) --all-extras --upgrade --output-file requirements.lock
-	$(LOCKING) --constraint requirements.lock --upgrade --output-file deploy/runtime.lock
+	$(LOCKING) --extra telemetry --constraint requirements.lock --upgrade --output-file deploy/runtime.lock
 	$(BIN)/python -m notifier.local.lock
 
 clean:  ## stop local services and remove .venv, .local and caches

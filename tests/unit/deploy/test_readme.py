@@ -20,7 +20,7 @@ CODE = set(re.findall(r"`([^`\n]+)`", TEXT))
 def test_events_and_settings_are_called_as_they_are() -> None:
     """Whatever is written `like.this` is one of them, or a file; of keys and variables, one that an installation brings."""
     settings = config.load(None, {}, needs_file=False)
-    tables = ("kafka", "redis", "ingress", "consumers", "orders", "delivery", "log")
+    tables = ("kafka", "redis", "ingress", "consumers", "orders", "delivery", "log", "telemetry")
     known = {f"{table}.{name}" for table in tables for name in type(getattr(settings, table)).model_fields}
     dotted = {one for one in CODE if re.fullmatch(r"[a-z_]+\.[a-z_]+", one)}
 
