@@ -166,3 +166,44 @@ def test_no_field_could_hold_a_secret_or_a_person(entry: Entry) -> None:
 def test_no_name_stands_twice() -> None:
     """Two entries of one name would hide one another."""
     assert len(ENTRIES) == len(CATALOGUE)
+
+
+CONTRACT = """
+notification.accepted           info            verdict body_bytes duration_ms
+notification.rejected           warning         reason channel count
+notification.not_stored         error           reason
+order.changed                   info            event_type status version since_received_ms
+evidence.repeated               info
+evidence.quarantined            warning         reason
+delivery.attempted              info            attempt outcome status_code duration_ms retry_in_s since_received_ms
+delivery.exhausted              error
+endpoint.suspended              warning
+endpoint.resumed                info
+job.progress                    info            lag oldest_age_s in_flight waiting
+view.repaired                   warning         records duration_ms
+log.healed                      warning         records
+kafka.unavailable               warning/error
+kafka.recovered                 info
+redis.unavailable               warning/error
+redis.recovered                 info
+producer.replaced               warning
+partition.stuck                 warning/error   topic partition
+channel.failing                 error           channel
+channel.silent                  warning         channel
+key.expiring                    warning         channel not_after
+evidence.resent_late            warning         channel order evidence_id
+service.started                 info            public internal listen
+service.stopped                 info
+partitions.assigned             info            topic partitions
+partitions.revoked              info            topic partitions
+"""
+"""Contract, section 8: other people's queries and alarms hold to these names."""
+
+
+@pytest.mark.parametrize("line", CONTRACT.strip().splitlines(), ids=lambda line: line.split()[0])
+def test_the_lines_of_the_contract_are_there(line: str) -> None:
+    """With their levels and fields; more fields may come beside them."""
+    name, levels, *named = line.split()
+
+    assert ENTRIES[name].levels == tuple(levels.split("/"))
+    assert set(named) <= set(ENTRIES[name].fields)

@@ -1,8 +1,8 @@
 """
 What watches it, `deploy/alerts`, `deploy/dashboards` and `deploy/runbook.md`, is held to the code and to one another.
 
-Expressions are read by Prometheus' own grammar. What a rule does is shown by promtool with the series in
-`deploy/alerts/*.test.yml`, where there is one on the path (Debian: `apt install prometheus`).
+Expressions are read by Prometheus' own grammar. What a rule does is shown with the series in `deploy/alerts/*.test.yml`: by
+`tests/promql.py` everywhere, and by Prometheus' promtool where there is one on the path (Debian: `apt install prometheus`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from prometheus_client import Metric
 from notifier import metrics
 from notifier.catalogue import CATALOGUE
 from notifier.runbook import anchor, markdown
+from tests import promql
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ALERTS = DEPLOY / "alerts"
@@ -172,8 +173,22 @@ def test_each_rule_has_a_fault_that_it_is_shown_with() -> None:
     assert [rule["alert"] for rule in RULES if f'alertname="{rule["alert"]}"' not in told] == []
 
 
-def test_each_rule_fires_with_its_fault_and_is_quiet_without() -> None:
-    """By Prometheus itself."""
+@pytest.mark.parametrize(
+    ("every_s", "test"),
+    [
+        pytest.param(every_s, test, id=name)
+        for path in TESTS
+        for name, every_s, test in promql.read_tests(path.read_text())
+    ],
+)
+def test_a_rule_fires_with_its_fault_and_is_quiet_without(every_s: float, test: Mapping[str, Any]) -> None:
+    """Of all rules exactly those whose fault it is."""
+    for at, want, have in promql.run(test, RULES, every_s):
+        assert have == want, at
+
+
+def test_promtool_says_the_same() -> None:
+    """What `tests/promql.py` makes of the rules is what Prometheus makes of them."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("no promtool on the path (Debian: apt install prometheus)")
