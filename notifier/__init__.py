@@ -1,3 +1,6 @@
 """alipayhk-notifier: receives AlipayHK payment notifications."""
 
-__version__ = "0.1.0"
+from importlib.metadata import version
+
+# As it was installed; an editable installation keeps the version that it had then.
+__version__ = version("alipayhk-notifier")

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
+from notifier import __version__
 from notifier.webhooks import Secret, Unverified, headers, sign, verify
 
 SECRET = Secret.parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
@@ -58,7 +59,7 @@ def test_the_headers_of_an_attempt() -> None:
         "webhook-timestamp": "1614265330",
         "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
         "content-type": "application/json",
-        "user-agent": "alipayhk-notifier/0.1.0",
+        "user-agent": f"alipayhk-notifier/{__version__}",
     }
 
 
