@@ -8,7 +8,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test bench soak lint lock clean
+.PHONY: help env demo test bench soak lint lock sbom clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -55,6 +55,9 @@ lock: env  ## requirements.lock from pyproject.toml, the image's part of it, and
 	$(LOCKING) --all-extras --upgrade --output-file requirements.lock
 	$(LOCKING) --extra telemetry --constraint requirements.lock --upgrade --output-file deploy/runtime.lock
 	$(BIN)/python -m notifier.local.lock
+
+sbom: env  ## dist/sbom.json, the bill of materials: every package and jar that is locked (CycloneDX)
+	$(BIN)/python -m deploy.sbom dist/sbom.json
 
 clean:  ## stop local services and remove .venv, .local and caches
 	@if [ -x $(BIN)/notifier ] && [ -e .local/services.json ]; then $(BIN)/notifier local down; fi
