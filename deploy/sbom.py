@@ -13,6 +13,7 @@ import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -26,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 NAME = "alipayhk-notifier"
 
 Scope: TypeAlias = Literal["required", "optional", "excluded"]
-"""CycloneDX' words: in every installation; in one with the extra `local`; to develop and build with."""
+"""CycloneDX' words: in every installation; in one with an extra (`local`, `telemetry`); to develop and build with."""
 
 Json: TypeAlias = "str | int | list[Json] | dict[str, Json]"
 
@@ -63,11 +64,12 @@ def locked_packages(lock: str) -> Iterator[Package]:
 def asked_for(pyproject: str) -> dict[Scope, set[str]]:
     """The packages that pyproject.toml names, by what they are for."""
     project = tomllib.loads(pyproject)["project"]
-    extras = project["optional-dependencies"]
+    extras = dict(project["optional-dependencies"])
+    dev = extras.pop("dev")
     return {
         "required": _names(project["dependencies"]),
-        "optional": _names(extras["local"]),
-        "excluded": _names(extras["dev"]),
+        "optional": _names(chain.from_iterable(extras.values())),
+        "excluded": _names(dev),
     }
 
 
