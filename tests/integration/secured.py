@@ -24,6 +24,8 @@ from notifier.local import kafka as local_kafka
 from notifier.local import redis as local_redis
 from notifier.local.folder import held
 from notifier.local.guard import guard
+from notifier.local.jars import class_path
+from notifier.local.java import find_java
 from notifier.local.ports import HOST, free_ports
 from notifier.local.server import Server
 
@@ -41,25 +43,37 @@ class Secured:
     """Both, running."""
 
     kafka: str
-    """HOST:PORT for those who say who they are: SASL_SSL, PLAIN."""
+    """HOST:PORT for those who say who they are by name and password: SASL_SSL, SCRAM-SHA-512 or PLAIN."""
+    kafka_for_certificates: str
+    """HOST:PORT for those who do by a certificate: SSL, and the subject's name is the user's."""
     kafka_for_anybody: str
     """HOST:PORT for the administrator: nobody is asked there, and everything may be done."""
     kafka_log: Path
     redis_port: int
     ca_file: Path
-    passwords: Path
-    """A folder with a file for each user, which holds its password."""
+    folder: Path
+    """Each user has a file there that holds its password, and one with its certificate and key."""
 
-    def environment(self, user: str) -> dict[str, str]:
+    def environment(self, user: str, *, mechanism: str = "SCRAM-SHA-512") -> dict[str, str]:
         """The settings of a process of this user, as its environment."""
         return {
             "NOTIFIER__KAFKA__BOOTSTRAP_SERVERS": self.kafka,
             "NOTIFIER__KAFKA__SECURITY_PROTOCOL": "SASL_SSL",
-            "NOTIFIER__KAFKA__SASL_MECHANISM": "PLAIN",
+            "NOTIFIER__KAFKA__SASL_MECHANISM": mechanism,
             "NOTIFIER__KAFKA__SASL_USERNAME": user,
-            "NOTIFIER__KAFKA__SASL_PASSWORD_FILE": str(self.passwords / user),
+            "NOTIFIER__KAFKA__SASL_PASSWORD_FILE": str(self.folder / user),
             "NOTIFIER__KAFKA__CA_FILE": str(self.ca_file),
             "NOTIFIER__REDIS__URL": f"redis://{user}:{password(user)}@{HOST}:{self.redis_port}/0",
+        }
+
+    def environment_with_certificate(self, user: str) -> dict[str, str]:
+        """Likewise, but for a process that Kafka knows by its certificate."""
+        return {
+            "NOTIFIER__KAFKA__BOOTSTRAP_SERVERS": self.kafka_for_certificates,
+            "NOTIFIER__KAFKA__SECURITY_PROTOCOL": "SSL",
+            "NOTIFIER__KAFKA__CERT_FILE": str(self.folder / f"{user}.pem"),
+            "NOTIFIER__KAFKA__KEY_FILE": str(self.folder / f"{user}.pem"),
+            "NOTIFIER__KAFKA__CA_FILE": str(self.ca_file),
         }
 
 
@@ -71,25 +85,34 @@ def password(user: str) -> str:
 @contextlib.contextmanager
 def secured(folder: Path) -> Iterator[Secured]:
     """Both, while the block runs, with the rules of deploy/ in force; data lies in the folder."""
-    plain, controller, sasl, redis_port = free_ports(4)
-    ca_file, server_file = _certificates(folder)
+    plain, controller, sasl, certificates, redis_port = free_ports(5)
+    ca_file = _certificates(folder)
     for user in USERS:
         (folder / user).write_text(f"{password(user)}\n")
+    _format(folder, controller)
     users = " ".join(f'user_{user}="{password(user)}"' for user in USERS)
+    outside = f"CLIENTS://{HOST}:{sasl},CERTIFIED://{HOST}:{certificates}"
     broker = local_kafka.prepare(
         folder,
         (plain, controller),
         print,
         {
-            "listeners": f"BROKER://{HOST}:{plain},CONTROLLER://{HOST}:{controller},CLIENTS://{HOST}:{sasl}",
-            "advertised.listeners": f"BROKER://{HOST}:{plain},CLIENTS://{HOST}:{sasl}",
-            "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,CLIENTS:SASL_SSL",
-            "sasl.enabled.mechanisms": "PLAIN",
+            "listeners": f"BROKER://{HOST}:{plain},CONTROLLER://{HOST}:{controller},{outside}",
+            "advertised.listeners": f"BROKER://{HOST}:{plain},{outside}",
+            "listener.security.protocol.map": ("BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,CLIENTS:SASL_SSL,CERTIFIED:SSL"),
+            "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
             "listener.name.clients.plain.sasl.jaas.config": (
                 f"org.apache.kafka.common.security.plain.PlainLoginModule required {users};"
             ),
+            "listener.name.clients.scram-sha-512.sasl.jaas.config": (
+                "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+            ),
             "ssl.keystore.type": "PEM",
-            "ssl.keystore.location": str(server_file),
+            "ssl.keystore.location": str(folder / "kafka.pem"),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(ca_file),
+            "listener.name.certified.ssl.client.auth": "required",
+            "listener.name.certified.ssl.principal.mapping.rules": "RULE:^CN=(.*)$/$1/",
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": "User:ANONYMOUS",
         },
@@ -110,8 +133,39 @@ def secured(folder: Path) -> Iterator[Secured]:
             server.wait_ready()
         asyncio.run(_allow(f"{HOST}:{plain}", rules()))
         yield Secured(
-            f"{HOST}:{sasl}", f"{HOST}:{plain}", broker.log_path, redis_port, ca_file=ca_file, passwords=folder
+            kafka=f"{HOST}:{sasl}",
+            kafka_for_certificates=f"{HOST}:{certificates}",
+            kafka_for_anybody=f"{HOST}:{plain}",
+            kafka_log=broker.log_path,
+            redis_port=redis_port,
+            ca_file=ca_file,
+            folder=folder,
         )
+
+
+def _format(folder: Path, controller: int) -> None:
+    """The broker's data folder, made beforehand, because SCRAM's passwords are put into it then."""
+    settings = folder / "format.properties"
+    settings.write_text(
+        "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\n"
+        f"controller.quorum.voters=1@{HOST}:{controller}\nlisteners=CONTROLLER://{HOST}:{controller},B://{HOST}:1\n"
+        "inter.broker.listener.name=B\nlistener.security.protocol.map=B:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
+        f"log.dirs={folder / 'kafka' / 'log'}\n"
+    )
+    subprocess.run(
+        [
+            find_java().program,
+            *("-cp", class_path(print), "kafka.tools.StorageTool", "format"),
+            *("--cluster-id", "AAAAAAAAAAAAAAAAAAAAAQ", "--config", settings),
+            *(
+                word
+                for user in USERS
+                for word in ("--add-scram", f"SCRAM-SHA-512=[name={user},password={password(user)}]")
+            ),
+        ],
+        timeout=60,
+        check=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,34 +235,35 @@ def _redis_settings(folder: Path, port: int) -> Path:
     return settings
 
 
-def _certificates(folder: Path) -> tuple[Path, Path]:
-    """An authority's certificate; and a server's, signed by it, with its key."""
-    authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
-    now = datetime.now(UTC)  # noqa: TID251 - a certificate is judged by the real clock, of Kafka and OpenSSL
-
-    def begun(subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-        )
-
+def _certificates(folder: Path) -> Path:
+    """An authority; and, signed by it, certificates with their keys, of the broker and of each user."""
+    authority_key = ec.generate_private_key(ec.SECP256R1())
     authority = (
-        begun(name, authority_key)
+        _certificate("test authority", "test authority", authority_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(authority_key, hashes.SHA256())
     )
-    server = (
-        begun(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kafka")]), server_key)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(HOST))]), critical=False)
-        .sign(authority_key, hashes.SHA256())
-    )
     (folder / "ca.pem").write_bytes(authority.public_bytes(Encoding.PEM))
-    key = server_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (folder / "server.pem").write_bytes(key + server.public_bytes(Encoding.PEM))
-    return folder / "ca.pem", folder / "server.pem"
+    for name in ("kafka", *USERS):
+        key = ec.generate_private_key(ec.SECP256R1())
+        signed = (
+            _certificate(name, "test authority", key)
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(HOST))]), critical=False)
+            .sign(authority_key, hashes.SHA256())
+        )
+        secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (folder / f"{name}.pem").write_bytes(secret + signed.public_bytes(Encoding.PEM))
+    return folder / "ca.pem"
+
+
+def _certificate(subject: str, issuer: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)  # noqa: TID251 - a certificate is judged by the real clock, of Kafka and OpenSSL
+    return (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+    )

@@ -139,6 +139,21 @@ async def test_each_process_works_with_its_own_rights(services: Secured, shop: S
     assert not [line for line in services.kafka_log.read_text().splitlines() if "is Denied" in line]
 
 
+async def test_a_user_is_known_in_each_way_that_the_settings_have(services: Secured, shop: Shop) -> None:
+    """By PLAIN, by a certificate; by SCRAM everywhere else here. Whoever is not known may not even look."""
+    ways = [
+        services.environment("notifier-topics", mechanism="PLAIN"),
+        services.environment_with_certificate("notifier-topics"),
+    ]
+    unknown = services.environment("notifier-topics") | {"NOTIFIER__KAFKA__SASL_USERNAME": "nobody"}
+
+    looked = [await Shop(shop.folder, shop.environment | way, shop.merchant_port).call("topics") for way in ways]
+    refused = await Shop(shop.folder, shop.environment | unknown, shop.merchant_port).call("topics")
+
+    assert [status for status, _, _ in looked] == [0, 0], looked
+    assert (refused[0], refused[1]) == (1, "")
+
+
 async def _ask_desk(shop: Shop) -> dict[str, object]:
     url = f"http://{shop.environment['NOTIFIER__INGRESS__INTERNAL']}/v1/orders/shop-hkd/T1"
     async with ClientSession() as session, session.get(url) as answer:
