@@ -27,24 +27,29 @@ def files_of(settings: Settings, settings_file: Path) -> Iterator[Named]:
     if settings_file.exists():
         yield Named(settings_file, "the settings", is_secret=_has_secrets(settings))
     kafka = settings.kafka
-    for path, holds in ((kafka.sasl_password_file, "Kafka's password"), (kafka.key_file, "our key for Kafka")):
-        if path is not None:
-            yield Named(path, holds, is_secret=True)
+    yield from _those_named(
+        (kafka.sasl_password_file, "Kafka's password", True),
+        (kafka.key_file, "our key for Kafka", True),
+        (kafka.cert_file, "our certificate for Kafka", False),
+        (kafka.ca_file, "who vouches for Kafka", False),
+    )
     for channel in settings.channel_settings:
-        for path, holds in (
-            (channel.token_file, "the token"),
-            (channel.md5_key_file, "the MD5 key"),
-            (channel.merchant_key_file, "the merchant's private key"),
-        ):
-            if path is not None:
-                yield Named(path, f"{holds} of {channel.name}", is_secret=True)
-        for key in channel.keys:
-            yield Named(key.file, f"a public key of {channel.name}", is_secret=False)
-        for path in vectors_beside(channel):
-            yield Named(path, f"a buyer's message to {channel.name}", is_secret=True)
+        yield from _those_named(
+            (channel.token_file, f"the token of {channel.name}", True),
+            (channel.md5_key_file, f"the MD5 key of {channel.name}", True),
+            (channel.merchant_key_file, f"the merchant's private key of {channel.name}", True),
+            *((key.file, f"a public key of {channel.name}", False) for key in channel.keys),
+            *((path, f"a buyer's message to {channel.name}", True) for path in vectors_beside(channel)),
+        )
     for endpoint in settings.endpoint_settings:
-        for path in endpoint.secret_files:
-            yield Named(path, f"a secret of {endpoint.name}", is_secret=True)
+        yield from _those_named(
+            *((path, f"a secret of {endpoint.name}", True) for path in endpoint.secret_files),
+            (endpoint.ca_file, f"who vouches for {endpoint.name}", False),
+        )
+
+
+def _those_named(*settings: tuple[Path | None, str, bool]) -> Iterator[Named]:
+    return (Named(path, holds, is_secret) for path, holds, is_secret in settings if path is not None)
 
 
 def judge_files(files: list[Named]) -> list[Finding]:
@@ -62,7 +67,7 @@ def judge_file(file: Named, mode: int) -> Iterator[Finding]:
     """
     One file by its mode. Its group may read it: that is how systemd and Kubernetes hand secrets over.
 
-    Who may write a public key decides whose messages are believed.
+    Who may write a public key decides whose messages are believed, and who may write an authority, whom we believe to talk to.
     """
     name = f"files.{file.path.name}"
     if mode & stat.S_IWOTH:

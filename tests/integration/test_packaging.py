@@ -7,6 +7,7 @@ Built by the build tools of requirements.lock and installed with the dependencie
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,10 @@ import tarfile
 import tomllib
 import venv
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -114,6 +117,18 @@ def test_installed_in_an_empty_environment_the_command_works(release: Built, tmp
     assert int(jars) > 1
 
 
+def test_the_image_is_told_its_version(tmp_path: Path) -> None:
+    """By the variable that its Dockerfile sets, in a tree without git; empty, it is nothing."""
+    tree = _copy_of_what_git_has(tmp_path / "tree")
+    [variable] = re.findall(r"(\w+)=\$VERSION", (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8"))
+
+    told, _ = _build(tree, tmp_path / "told", {variable: "3.2.1"})
+    untold, _ = _build(tree, tmp_path / "untold", {variable: ""})
+
+    assert told.name == "alipayhk_notifier-3.2.1.tar.gz"
+    assert untold.name.endswith(".dev0.tar.gz")
+
+
 def _environment_with(wheel: Path, folder: Path) -> Path:
     """An environment that has `wheel` and, by a path, the other packages of this one; the folder of its commands."""
     venv.create(folder, symlinks=True)
@@ -128,8 +143,8 @@ def _environment_with(wheel: Path, folder: Path) -> Path:
     return folder / "bin"
 
 
-def _build(tree: Path, into: Path) -> tuple[Path, Path]:
-    _run([sys.executable, "-m", "hatchling", "build", "--directory", into], tree)
+def _build(tree: Path, into: Path, variables: Mapping[str, str] = MappingProxyType({})) -> tuple[Path, Path]:
+    _run([sys.executable, "-m", "hatchling", "build", "--directory", into], tree, variables)
     (sdist,) = into.glob("*.tar.gz")
     (wheel,) = into.glob("*.whl")
     return sdist, wheel
@@ -155,11 +170,17 @@ def _git(folder: Path, *words: str) -> str:
     return _run(["git", *words], folder)
 
 
-def _run(words: list[str | Path], folder: Path) -> str:
+def _run(words: list[str | Path], folder: Path, variables: Mapping[str, str] = MappingProxyType({})) -> str:
     """What `words` print, with no network to ask and no warnings shown."""
     environment = {"PATH": os.defpath, "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "LC_ALL": "C.UTF-8"}
     done = subprocess.run(
-        words, cwd=folder, env=environment, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
+        words,
+        cwd=folder,
+        env=environment | dict(variables),
+        capture_output=True,
+        text=True,
+        timeout=BUILD_TIMEOUT_S,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

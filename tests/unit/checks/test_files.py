@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from notifier import config
 from notifier.checks.files import Named, files_of, judge_file, judge_files
@@ -32,16 +36,20 @@ def test_who_may_read_a_secret_and_write_anything_is_told(file: Named, mode: int
 
 def test_all_files_of_the_settings_are_looked_at(tmp_path: Path) -> None:
     """Whatever a setting names, by its place; and the file of the settings itself, where secrets stand in it."""
-    for name in ("token", "md5", "secret", "password", "vector"):
+    for name in ("token", "md5", "secret", "password", "vector", "authority", "certificate", "key"):
         (tmp_path / name).write_text(f"{name}-of-more-than-22-characters")
     (tmp_path / "md5").write_text("760bdzec6y9goq7ctyx96ezkz78287de")
     (tmp_path / "secret").write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     (tmp_path / "md5.vector").write_text("a=b")
+    (tmp_path / "shops.pem").write_bytes(_authority())
     file = tmp_path / "notifier.toml"
     file.write_text(
         """
         [kafka]
-        security_protocol = "SASL_PLAINTEXT"
+        security_protocol = "SASL_SSL"
+        ca_file = "authority"
+        cert_file = "certificate"
+        key_file = "key"
         sasl_mechanism = "PLAIN"
         sasl_username = "notifier"
         sasl_password_file = "password"
@@ -58,6 +66,7 @@ def test_all_files_of_the_settings_are_looked_at(tmp_path: Path) -> None:
         url = "https://oms.example.com/"
         channels = ["shop"]
         secret_files = ["secret"]
+        ca_file = "shops.pem"
         """
     )
     for path in tmp_path.iterdir():
@@ -67,5 +76,18 @@ def test_all_files_of_the_settings_are_looked_at(tmp_path: Path) -> None:
     files = list(files_of(settings, file))
     told = {one.name for one in judge_files(files)}
 
-    assert {named.path.name for named in files if not named.is_secret} == {"notifier.toml"}
-    assert told == {f"files.{name}" for name in ("password", "token", "md5", "md5.vector", "secret")}
+    assert {named.path.name for named in files if not named.is_secret} == {
+        "notifier.toml",
+        "authority",
+        "certificate",
+        "shops.pem",
+    }
+    assert told == {f"files.{name}" for name in ("password", "key", "token", "md5", "md5.vector", "secret")}
+
+
+def _authority() -> bytes:
+    """A certificate, for what is read of it: that it is one."""
+    name, key = x509.Name([]), Ed25519PrivateKey.generate()
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    built = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), at, at)
+    return built.sign(key, None).public_bytes(Encoding.PEM)
