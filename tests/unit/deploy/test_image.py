@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-import sys
-import tomllib
 from pathlib import Path
-
-import pytest
 
 from tests.unit.deploy.manifests import DEPLOY
 from tests.unit.test_dependencies import DECLARED
 
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text("utf-8")
-PROJECT = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text("utf-8"))
-FALLBACK: str = PROJECT["tool"]["hatch"]["version"]["fallback-version"]
 
 
 def _locked(path: Path) -> dict[str, tuple[str, frozenset[str]]]:
@@ -52,26 +44,6 @@ def test_it_is_built_of_files_that_there_are_and_may_be_seen() -> None:
 
     assert copied == seen
     assert all((DEPLOY.parent / one).exists() for one in copied)
-
-
-@pytest.mark.parametrize(("told", "version"), [("1.2.3", "1.2.3"), ("", FALLBACK)], ids=["told", "not told"])
-def test_its_version_is_the_one_that_it_is_told(told: str, version: str, tmp_path: Path) -> None:
-    """Where there is no git: by the variable that the Dockerfile sets, as the build tool takes it."""
-    (variable,) = re.findall(r"RUN (\w+)=\$VERSION ", DOCKERFILE)
-    for name in ("pyproject.toml", "README.md"):
-        shutil.copy(DEPLOY.parent / name, tmp_path)
-
-    said = subprocess.run(
-        [sys.executable, "-m", "hatchling", "version"],
-        cwd=tmp_path,
-        env={variable: told, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-
-    assert said.stdout.strip() == version
 
 
 def test_it_does_not_run_as_root() -> None:
