@@ -14,6 +14,7 @@ from consumers.callees import Callees
 from consumers.client import Client, Lookup
 from consumers.fanout import WAITING_MAX, FanoutJob
 from consumers.gauges import show_endpoints
+from consumers.leaving import LastResort
 from consumers.orders import OrdersJob
 from consumers.partition import PartitionLoop, StuckError, Work
 from consumers.rebuilding import RebuildLines, Rebuilds
@@ -36,6 +37,9 @@ from notifier.views import RedisViews, WrongPolicyError
 log = logs.get_logger()
 
 Job = Literal["orders", "fanout"]
+
+LEAVE_WITHIN_S = 13.0
+"""Two seconds before `notifier run` loses its patience, and long before Kubernetes does."""
 
 APPEND_TIMEOUT_S = 10.0
 """A consumer has no caller that waits: longer than the door's, short enough that a broken producer is found."""
@@ -73,11 +77,14 @@ def run_consume(
         instance=f"{socket.gethostname()}-{os.getpid()}",
         otlp_endpoint=settings.telemetry.otlp_endpoint,
     )
-    run(_consume(job, settings, listen, rebuilds or RebuildLines()))
+    with LastResort(LEAVE_WITHIN_S) as last_resort:
+        run(_consume(job, settings, listen, rebuilds or RebuildLines(), last_resort))
 
 
-async def _consume(job: Job, settings: Settings, listen: Address | None, rebuilds: Rebuilds) -> None:
-    stop = Stop()
+async def _consume(
+    job: Job, settings: Settings, listen: Address | None, rebuilds: Rebuilds, last_resort: LastResort
+) -> None:
+    stop = Stop(then=last_resort.begin)
     stop.on_signals(signal.SIGTERM, signal.SIGINT)
     outages = Outages()
     async with AsyncExitStack() as stack:

@@ -12,9 +12,10 @@ import asyncio
 import errno
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, partial
@@ -119,18 +120,12 @@ class Client:
         self._connections_max = connections_max
         self._connections_per_host_max = connections_per_host_max
         self._lookup = lookup
-        self._threads: ThreadPoolExecutor | None = None
         self._resolver: _JudgingResolver | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         """Open; nothing is connected yet."""
-        lookup = self._lookup
-        if lookup is None:
-            # Threads of its own: names that hang must not take those of the loop's other work.
-            self._threads = ThreadPoolExecutor(_LOOKUPS_MAX, thread_name_prefix="lookup")
-            lookup = _system_lookup(self._threads)
-        self._resolver = _JudgingResolver(lookup, self._gate)
+        self._resolver = _JudgingResolver(self._lookup or _SystemLookup(_LOOKUPS_MAX), self._gate)
         connector = _BoundedConnector(
             resolver=self._resolver,
             socket_factory=self._gate.open_socket,
@@ -161,8 +156,6 @@ class Client:
         """Close the connections that are idle."""
         if self._session is not None:
             await self._session.close()
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float, tls: ssl.SSLContext | None = None
@@ -406,21 +399,51 @@ class _JudgingResolver(AbstractResolver):
         """Nothing is held here."""
 
 
-def _system_lookup(threads: ThreadPoolExecutor) -> Lookup:
-    """The system's resolver, as all other programs of the machine use it."""
+class _SystemLookup:
+    """
+    The system's resolver, as all other programs of the machine use it.
 
-    def ask(host: str) -> list[Address]:
-        # AI_ADDRCONFIG: no addresses of a family that this machine does not speak.
+    A thread for each name, and none of a pool's: names that hang must not take those of the loop's other work, and Python waits
+    for a pool's threads before a process ends, for as long as the system's resolver waits for its servers.
+    """
+
+    def __init__(self, at_once_max: int) -> None:
+        self._free = asyncio.Semaphore(at_once_max)
+
+    async def __call__(self, host: str) -> Sequence[Address]:
+        await self._free.acquire()
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[list[Address]] = loop.create_future()
+        threading.Thread(target=self._ask, args=(host, loop, found), name=f"lookup of {host}", daemon=True).start()
+        return await found
+
+    def _ask(self, host: str, loop: asyncio.AbstractEventLoop, found: asyncio.Future[list[Address]]) -> None:
+        addresses, failure = list[Address](), None
         try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-        except ValueError as error:  # UnicodeError among them: an empty label, one of more than 63 characters
-            raise socket.gaierror(socket.EAI_NONAME, "no name that could be looked up") from error
-        return [_address(sockaddr) for *_, sockaddr in found]
+            addresses = _addresses_of(host)
+        except OSError as error:
+            failure = error
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(self._answer, found, addresses, failure)
 
-    async def lookup(host: str) -> Sequence[Address]:
-        return await asyncio.get_running_loop().run_in_executor(threads, ask, host)
+    def _answer(self, found: asyncio.Future[list[Address]], addresses: list[Address], failure: OSError | None) -> None:
+        # only now, though who asked may be gone long since: what is bounded are the threads
+        self._free.release()
+        if found.done():
+            return
+        if failure is not None:
+            found.set_exception(failure)
+        else:
+            found.set_result(addresses)
 
-    return lookup
+
+def _addresses_of(host: str) -> list[Address]:
+    # AI_ADDRCONFIG: no addresses of a family that this machine does not speak.
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    except ValueError as error:  # UnicodeError among them: an empty label, one of more than 63 characters
+        raise socket.gaierror(socket.EAI_NONAME, "no name that could be looked up") from error
+    return [_address(sockaddr) for *_, sockaddr in found]
 
 
 async def loop_lookup(host: str) -> Sequence[Address]:

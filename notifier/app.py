@@ -12,7 +12,7 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -111,16 +111,18 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 class Stop:
-    """Says that it is time to end, and why."""
+    """Says that it is time to end, and why. `then` is called when it is said."""
 
-    def __init__(self) -> None:
+    def __init__(self, then: Callable[[], None] = lambda: None) -> None:
         self._said = asyncio.Event()
+        self._then = then
         self.reason = ""
 
     def say(self, reason: str) -> None:
         """End now; the first reason is the one that is told."""
         self.reason = self.reason or reason
         self._said.set()
+        self._then()
 
     async def wait(self) -> None:
         """Return once it was said."""

@@ -397,6 +397,14 @@ _SERVICES = (
         "None.",
     ),
     _entry(
+        "service.cut_off",
+        "warning",
+        "after_s waiting_for",
+        "A process that was told to end was held up by something, and left without waiting for it. Unless Kafka did not answer, "
+        "what it had done is committed and its group was left; what was in flight may be repeated.",
+        "None for the orders and deliveries. Report `waiting_for`, which names what had not ended.",
+    ),
+    _entry(
         "service.failed",
         "error",
         "reason error where",

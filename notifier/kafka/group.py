@@ -14,7 +14,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from notifier.errors import Unavailable
 from notifier.kafka.access import Access
-from notifier.kafka.ending import ended
+from notifier.kafka.ending import ended, started
 from notifier.kafka.reader import stored
 from notifier.record import Stored
 
@@ -101,7 +101,7 @@ class Group:
         """
         self._listener.consumer = self._consumer
         try:
-            await self._consumer.start()
+            await started(self._consumer.start(), self._consumer.stop)
             await self._find_coordinator()
         except KafkaError as error:
             raise Unavailable("kafka", type(error).__name__) from error
@@ -156,11 +156,7 @@ class Group:
         async with self._starting:  # all partitions ask at once when they are assigned
             if self._admin is None:
                 admin = AIOKafkaAdminClient(**self._access.options)
-                try:
-                    await admin.start()
-                except BaseException:
-                    await admin.close()
-                    raise
+                await started(admin.start(), admin.close)
                 self._admin = admin
             return self._admin
 

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 
 from notifier.errors import Unavailable
 from notifier.kafka.access import Access
-from notifier.kafka.ending import ended
+from notifier.kafka.ending import ended, started
 from notifier.kafka.reader import stored
 from notifier.record import Stored
 
@@ -41,7 +41,7 @@ class Newest:
             fetch_max_wait_ms=50,
         )
         try:
-            await consumer.start()
+            await started(consumer.start(), consumer.stop)
             yield cls(consumer)
         except KafkaError as error:
             raise Unavailable("kafka", type(error).__name__) from error

@@ -20,7 +20,7 @@ from aiokafka.errors import KafkaError
 from notifier import metrics
 from notifier.errors import Unavailable
 from notifier.kafka.access import Access
-from notifier.kafka.ending import ended
+from notifier.kafka.ending import started
 from notifier.logs import failure, get_logger
 from notifier.record import Record
 
@@ -146,11 +146,7 @@ class Producer:
             compression_type=None,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
-        try:
-            await producer.start()
-        except BaseException:
-            await ended(producer.stop())
-            raise
+        await started(producer.start(), producer.stop)
         return producer
 
     def _give_up(self, producer: AIOKafkaProducer, error: BaseException) -> None:

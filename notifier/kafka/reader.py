@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 
 from notifier.errors import Unavailable
 from notifier.kafka.access import Access
-from notifier.kafka.ending import ended
+from notifier.kafka.ending import ended, started
 from notifier.ports import Chunk
 from notifier.record import Record, Stored
 
@@ -45,10 +45,10 @@ class Reader:
         return self._records_read[partition]
 
     async def close(self) -> None:
-        """Close all connections."""
-        for consumers in self._idle.values():
-            while consumers:
-                await ended(consumers.pop().stop())
+        """Close all connections, at once: each may take its whole bound where Kafka does not answer."""
+        idle = [consumer for consumers in self._idle.values() for consumer in consumers]
+        self._idle.clear()
+        await asyncio.gather(*(ended(consumer.stop()) for consumer in idle))
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """
@@ -195,11 +195,7 @@ async def unattached(access: Access, bytes_max: int = FETCH_BYTES_MAX) -> AIOKaf
         max_partition_fetch_bytes=bytes_max,
         isolation_level="read_uncommitted",
     )
-    try:
-        await consumer.start()
-    except BaseException:
-        await ended(consumer.stop())
-        raise
+    await started(consumer.start(), consumer.stop)
     return consumer
 
 

@@ -198,6 +198,25 @@ async def test_a_member_whose_heart_has_stopped_leaves(troubled: Troubled, liar:
     await nothing_is_missing_or_invented(troubled, "before", "after")
 
 
+async def test_members_that_come_and_go_cost_nothing(troubled: Troubled) -> None:
+    """
+    A rebalance storm: each one takes everything away and gives it again.
+
+    Here a member may be told to end while it connects. The connection of a start that was cut off was lost, and only Python's
+    garbage collector closed it; where its warnings are errors, as in these tests, nobody did, and the event loop never closed.
+    """
+    put: list[str] = []
+    async with troubled.job("orders"):
+        for number in range(4):
+            async with troubled.job("orders"):
+                put += [f"T{number}a", f"T{number}b"]
+                await troubled.put(*put[-2:])
+        await troubled.until_folded(*put)
+
+    await nothing_is_missing_or_invented(troubled, *put)
+    assert troubled.said("kafka.unavailable", "service.failed", "partition.stuck") == []
+
+
 def assert_said_once(troubled: Troubled) -> None:
     """An outage has at most one beginning and one end, and nothing went wrong for good."""
     told = [line["event"] for line in troubled.said("kafka.unavailable", "kafka.recovered")]
