@@ -25,7 +25,7 @@ def test_each_hook_runs_from_this_folder() -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_each_make_target_that_a_page_names_is_there(page: str) -> None:
-    named = set(re.findall(r"\bmake ([a-z]+)\b", (ROOT / page).read_text(encoding="utf-8")))
+    named = set(re.findall(r"(?m)(?:`|^)make ([a-z]+)\b", (ROOT / page).read_text(encoding="utf-8")))
 
     assert named - _targets() == set()
 
@@ -38,6 +38,20 @@ def test_each_link_leads_somewhere(page: str) -> None:
         target = ROOT / (path or page)
         assert target.exists(), path
         assert not heading or heading in _headings(target), heading
+
+
+def test_each_test_that_the_threat_model_leans_on_is_there() -> None:
+    """A claim whose test was renamed or taken away is a claim that nobody holds."""
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    leant_on = [
+        (path, name)
+        for path, names in re.findall(r"`([a-z_/]+\.py)`((?:,?\s+`\w+`)+)", text)
+        for name in re.findall(r"\w+", names)
+    ]
+
+    assert {path for path, _ in leant_on} == set(re.findall(r"`((?:[a-z_]+/)+test_[a-z_]+\.py)`", text))
+    for path, name in leant_on:
+        assert re.search(rf"def test_{name}\(", (ROOT / "tests" / path).read_text(encoding="utf-8")), f"{path} {name}"
 
 
 def _targets() -> set[str]:
