@@ -12,8 +12,8 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from notifier import logs
 from notifier.local import Services, last_words, running
+from tests.log_lines import as_they_were
 
 
 @pytest.fixture(autouse=True)
@@ -21,9 +21,8 @@ def _logs_as_they_were() -> Iterator[None]:
     """A test that says where log lines go says it for itself; else the next one would look for its own in the wrong place."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    render, write, rank = logs._current.render, logs._current.write, logs._current.rank
-    yield
-    logs._current.render, logs._current.write, logs._current.rank = render, write, rank
+    with as_they_were():
+        yield
     root.handlers, root.level = handlers, level
 
 

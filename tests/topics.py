@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from notifier.topics import Topics, plans
+
+THERE_WITHIN_S = 10.0
 
 
 async def create_topics(
@@ -25,6 +29,15 @@ async def create_topics(
                 )
             ]
         )
+        async with asyncio.timeout(THERE_WITHIN_S):
+            # that they will be there is answered before they are
+            while not await _are_there(admin, topics):  # noqa: ASYNC110 - the broker tells nobody
+                await asyncio.sleep(0.02)
     finally:
         await admin.close()
     return topics
+
+
+async def _are_there(admin: AIOKafkaAdminClient, topics: Topics) -> bool:
+    named = [topics.inbox, topics.orders, topics.deliveries, topics.commands, topics.quarantine]
+    return all(not topic["error_code"] for topic in await admin.describe_topics(named))

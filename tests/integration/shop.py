@@ -27,6 +27,7 @@ from notifier.local import Services
 from notifier.outage import Outages
 from notifier.record import Record
 from notifier.topics import Topics, partition_of
+from tests.log_lines import as_they_were
 from tests.owners import notification
 from tests.topics import create_topics
 
@@ -130,6 +131,12 @@ class Shop:
         asyncio.run(self._work(job, until, answers, within_s))
 
     async def _work(
+        self, job: Job, until: Callable[[list[dict[str, Any]]], bool], answers: Answers | None, within_s: float
+    ) -> None:
+        with as_they_were():  # a shop may outlive a test
+            await self._work_by_itself(job, until, answers, within_s)
+
+    async def _work_by_itself(
         self, job: Job, until: Callable[[list[dict[str, Any]]], bool], answers: Answers | None, within_s: float
     ) -> None:
         written = io.BytesIO()

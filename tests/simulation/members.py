@@ -51,6 +51,11 @@ class Commits:
     by_source: dict[Source, Commit] = field(default_factory=dict)
     highest: dict[Source, int] = field(default_factory=dict)
 
+    @property
+    def are_there(self) -> bool:
+        """Has each group committed, of the topic that it works on?"""
+        return {source.topic.split(".")[1] for source in self.by_source} >= {"inbox", "orders"}
+
     async def read(self, source: Source) -> Commit | None:
         """The last commit."""
         return await self.network.carry("kafka", lambda: self.by_source.get(source))

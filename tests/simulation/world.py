@@ -61,7 +61,11 @@ class VirtualClock:
 
 
 class SeededLogs(FakeLogs):
-    """Kafka, whose appends go wrong by lot and whose ends are sometimes those of a leader that does not know it is deposed."""
+    """
+    Kafka, whose appends go wrong by lot and whose ends are sometimes those of a leader that does not know it is deposed.
+
+    Not while there is no commit: a group's commits are forgotten after a week, and no leader is deposed unnoticed for as long.
+    """
 
     def __init__(self, world: World, rng: random.Random) -> None:
         super().__init__(world.network)
@@ -88,7 +92,7 @@ class SeededLogs(FakeLogs):
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """The log's bounds; now and then an end that was."""
         start, end = await super().bounds(topic, partition)
-        if not self._world.network.is_calm and self._random.random() < 0.05:
+        if not self._world.network.is_calm and self._world.commits.are_there and self._random.random() < 0.05:
             end = max(start, end - self._random.randint(1, 8))
         return start, end
 
