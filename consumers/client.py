@@ -18,9 +18,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache, partial
+from functools import lru_cache, partial
 from ipaddress import ip_address
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -46,6 +45,9 @@ _PIECE_BYTES = 1024
 
 _IDLE_S = 4.0
 """An idle connection is closed before the destination does it (Node's default is 5 s): a POST must not run into that."""
+
+_TRUSTS_MAX = 4096
+"""Kept at once: more than there are merchants with an authority of their own, and what a reload replaced goes some time."""
 
 _LOOKUPS_MAX = 64
 """Names being looked up at one moment; one whose server hangs holds a thread for as long as the system's resolver waits."""
@@ -116,19 +118,27 @@ class Client:
         connections_per_host_max: int = 0,
         lookup: Lookup | None = None,
     ) -> None:
-        self._gate = _Gate(tuple(allow_networks), forbidden)
+        self._allow_networks = tuple(allow_networks)
+        self._forbidden = forbidden
         self._connections_max = connections_max
         self._connections_per_host_max = connections_per_host_max
         self._lookup = lookup
-        self._resolver: _JudgingResolver | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._lines: _Lines | None = None
+        self._former: list[_Lines] = []
+        """Those of an older policy, until nothing is under way on them."""
 
     async def __aenter__(self) -> Self:
         """Open; nothing is connected yet."""
-        self._resolver = _JudgingResolver(self._lookup or _SystemLookup(_LOOKUPS_MAX), self._gate)
+        self._lookup = self._lookup or _SystemLookup(_LOOKUPS_MAX)
+        self._lines = self._open(self._lookup)
+        return self
+
+    def _open(self, lookup: Lookup) -> _Lines:
+        gate = _Gate(self._allow_networks, self._forbidden)
+        resolver = _JudgingResolver(lookup, gate)
         connector = _BoundedConnector(
-            resolver=self._resolver,
-            socket_factory=self._gate.open_socket,
+            resolver=resolver,
+            socket_factory=gate.open_socket,
             # Lookups of one name that are under way are shared, and an answer (already judged) serves this long.
             use_dns_cache=True,
             ttl_dns_cache=10,
@@ -136,7 +146,7 @@ class Client:
             limit_per_host=self._connections_per_host_max,
             keepalive_timeout=_IDLE_S,
         )
-        self._session = aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
@@ -148,14 +158,28 @@ class Client:
             max_line_size=8190,
             max_field_size=8190,
         )
-        return self
+        return _Lines(gate, resolver, session)
+
+    def use(self, *, allow_networks: Iterable[Network], connections_max: int) -> None:
+        """
+        Take this policy from the next POST on. What is under way ends as it began, and no connection of before is used again: one
+        that was made under another policy may lead to where none may lead now.
+        """
+        assert self._lines is not None, "the client is open"
+        assert self._lookup is not None, "it was there when it was opened"
+        wanted = (tuple(allow_networks), connections_max)
+        if wanted == (self._allow_networks, self._connections_max):
+            return
+        self._allow_networks, self._connections_max = wanted
+        self._former.append(self._lines)
+        self._lines = self._open(self._lookup)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close the connections that are idle."""
-        if self._session is not None:
-            await self._session.close()
+        for lines in (*self._former, *([self._lines] if self._lines else [])):
+            await lines.session.close()
 
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float, tls: ssl.SSLContext | None = None
@@ -166,7 +190,9 @@ class Client:
         Redirects are not followed: the URL is what was signed for and judged. `tls` is whom to trust (`trusting`); None: the
         system's authorities. Cancellation passes through.
         """
-        assert self._session is not None, "the client is open"
+        assert self._lines is not None, "the client is open"
+        lines = self._lines
+        lines.under_way += 1
         started = time.perf_counter()  # finer than uvloop's clock, which counts milliseconds
         status: int | None = None
         retry_after: str | None = None
@@ -174,7 +200,7 @@ class Client:
         try:
             async with (
                 asyncio.timeout(timeout_s),
-                self._session.post(url, data=body, headers=headers, allow_redirects=False, ssl=tls or True) as response,
+                lines.session.post(url, data=body, headers=headers, allow_redirects=False, ssl=tls or True) as response,
             ):
                 status = response.status
                 retry_after = response.headers.get("Retry-After")
@@ -185,7 +211,17 @@ class Client:
             error = Fault.PROTOCOL if status is None else None  # as with a body beyond the bound: the head had spoken
         except (aiohttp.ClientError, OSError) as exc:
             error = _fault(exc)
+        finally:
+            lines.under_way -= 1
+            if self._former:
+                await self._hang_up_idle()
         return Answer(status, error, (time.perf_counter() - started) * 1000.0, retry_after)
+
+    async def _hang_up_idle(self) -> None:
+        over = [lines for lines in self._former if not lines.under_way]
+        self._former = [lines for lines in self._former if lines.under_way]
+        for lines in over:
+            await lines.session.close()
 
     async def reach(self, url: str, *, timeout_s: float, tls: ssl.SSLContext | None = None) -> Fault | None:
         """
@@ -193,12 +229,13 @@ class Client:
 
         For who wants to know beforehand. What it finds says nothing about the next moment.
         """
-        assert self._resolver is not None, "the client is open"
+        assert self._lines is not None, "the client is open"
+        lines = self._lines
         to = URL(url)
         try:
             async with asyncio.timeout(timeout_s):
-                found = await self._resolver.resolve(to.raw_host or "", to.port or 443)
-                await self._connect(found, to, tls)
+                found = await lines.resolver.resolve(to.raw_host or "", to.port or 443)
+                await _connect(lines.gate, found, to, tls)
         except TimeoutError:
             return Fault.TIMEOUT
         except socket.gaierror:
@@ -209,24 +246,36 @@ class Client:
             return _fault(error)
         return None
 
-    async def _connect(self, found: Sequence[ResolveResult], to: URL, tls: ssl.SSLContext | None) -> None:
-        """To the first address that takes the connection; the error of the last one where none does."""
-        context = (tls or ssl.create_default_context()) if to.scheme == "https" else None
-        name = to.raw_host if context is not None else None
-        for at, one in enumerate(found, start=1):
-            where = (one["host"], one["port"])
-            sock = self._gate.open_socket((one["family"], socket.SOCK_STREAM, one["proto"], "", where))
-            sock.setblocking(False)
-            try:
-                await asyncio.get_running_loop().sock_connect(sock, where)
-                _, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=name)
-            except BaseException as error:
-                sock.close()
-                if at == len(found) or not isinstance(error, OSError):
-                    raise
-                continue
-            writer.transport.abort()  # not a farewell that somebody would have to take
-            return
+
+@dataclass(slots=True)
+class _Lines:
+    """The connections of one policy."""
+
+    gate: _Gate
+    resolver: _JudgingResolver
+    session: aiohttp.ClientSession
+    under_way: int = 0
+    """POSTs that have begun and not ended."""
+
+
+async def _connect(gate: _Gate, found: Sequence[ResolveResult], to: URL, tls: ssl.SSLContext | None) -> None:
+    """To the first address that takes the connection; the error of the last one where none does."""
+    context = (tls or ssl.create_default_context()) if to.scheme == "https" else None
+    name = to.raw_host if context is not None else None
+    for at, one in enumerate(found, start=1):
+        where = (one["host"], one["port"])
+        sock = gate.open_socket((one["family"], socket.SOCK_STREAM, one["proto"], "", where))
+        sock.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, where)
+            _, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=name)
+        except BaseException as error:
+            sock.close()
+            if at == len(found) or not isinstance(error, OSError):
+                raise
+            continue
+        writer.transport.abort()  # not a farewell that somebody would have to take
+        return
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> None:
@@ -306,15 +355,15 @@ class _BoundedConnector(aiohttp.TCPConnector):
         self._factory = cast("partial[ResponseHandler]", partial(_BoundedHandler, self._loop))
 
 
-@cache
-def trusting(ca_file: Path) -> ssl.SSLContext:
+@lru_cache(_TRUSTS_MAX)
+def trusting(authorities: str) -> ssl.SSLContext:
     """
-    TLS that trusts the authorities of one file alone. Kept: connections are shared by those who share it.
+    TLS that trusts these authorities alone (certificates in PEM). Kept: connections are shared by those who share it.
 
     Raises:
-        OSError: the file cannot be read, or (`ssl.SSLError`) holds no certificate.
+        ssl.SSLError: there is no certificate among it.
     """
-    return ssl.create_default_context(cafile=ca_file)
+    return ssl.create_default_context(cadata=authorities)
 
 
 class _Forbidden(OSError):

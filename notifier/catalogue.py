@@ -238,8 +238,8 @@ _FANOUT = (
         "endpoint.resumed",
         "info",
         "endpoint reason by",
-        "A suspended endpoint is served again: it `accepted` a probe, or an `operator` said so. What waited is being delivered,"
-        " in order, one at a time at first.",
+        "A suspended endpoint is served again: it `accepted` a probe, an `operator` said so, or it `moved`: a reload"
+        " changed its URL. What waited is being delivered, in order, one at a time at first, but for who moved.",
         "None.",
         metrics="endpoint_suspended",
     ),
@@ -437,6 +437,26 @@ _SERVICES = (
         "A supervisor started one of its processes.",
         "None.",
         metrics="started_timestamp_seconds",
+    ),
+    _entry(
+        "settings.reloaded",
+        "info",
+        "changed added removed count",
+        "At SIGHUP the settings were read again, and this process goes by them from now on: settings with another value, and"
+        " channels and endpoints that came and went, by name (at most 20 of each); `count` is of all. Each process has a line.",
+        "None. One of several without it goes by the old ones: look for its `settings.refused`.",
+    ),
+    _entry(
+        "settings.refused",
+        "error",
+        "reason what count error where",
+        "At SIGHUP the settings were read again and not taken over; this process goes on with those it had. `faults`: they are"
+        " wrong, each in words. `needs_restart`: these differ and cannot be changed while it runs. `no_channels`: not one channel"
+        " is left, as in a file that is half written. `changed_meanwhile`: a file that they name went while it was read. What"
+        " `run`, or `serve` with workers, refuses, their processes are not told of.",
+        "`faults`, `no_channels`: mend the file (`notifier check` reads it as well) and send SIGHUP again. `needs_restart`: take"
+        " that part back, or restart. `changed_meanwhile`: send it again. Until then a restart would fail, too, or bring it in.",
+        alerts="NotifierSettingsRefused",
     ),
     _entry(
         "child.exited",

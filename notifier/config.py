@@ -8,7 +8,7 @@ rule about several settings is judged where each of them is right by itself. Sec
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_network
@@ -23,11 +23,22 @@ from notifier.settings.channels import ChannelSettings
 from notifier.settings.endpoints import Endpoint, EndpointSettings, judge_url
 from notifier.settings.faults import Fault, Loc, Places, SettingsFault, nearest
 from notifier.settings.sources import LISTS, Layer, read_environment, read_toml
-from notifier.settings.tables import Consumers, Delivery, Ingress, Kafka, Log, Orders, Redis, Telemetry
+from notifier.settings.tables import (
+    BODY_BYTES_MAX,
+    Consumers,
+    Delivery,
+    Ingress,
+    Kafka,
+    Log,
+    Orders,
+    Redis,
+    Telemetry,
+)
 from notifier.settings.types import Address, FromJson, Raw
 from notifier.settings.words import in_words
 
 __all__ = [
+    "BODY_BYTES_MAX",
     "Address",
     "ChannelSettings",
     "Consumers",
@@ -43,6 +54,7 @@ __all__ = [
     "Telemetry",
     "environment",
     "load",
+    "reader",
     "settings_path",
 ]
 
@@ -116,6 +128,20 @@ def load(path: Path | None, env: Mapping[str, str], *, needs_file: bool = True) 
     lists = {name: _items((file | layer).get(name)) for name in LISTS}
     places = Places(file=str(chosen), variables=variables, names=_names(lists))
     return _Checked(places, lists, faults).settings(file, layer)
+
+
+def reader(path: Path | None, env: Mapping[str, str]) -> Callable[[], Settings]:
+    """
+    What reads the same settings again, as often as it is called; for who has read them just now.
+
+    Args:
+        path: what `--config` named, if it was given.
+        env: the environment's variables. They are those of the start for as long as a process runs.
+
+    Returns:
+        a function that raises `SettingsFault`, also where a file that is there now is gone by then.
+    """
+    return partial(load, path, dict(env), needs_file=settings_path(path, env).exists())
 
 
 def _items(value: object) -> list[object]:

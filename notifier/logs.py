@@ -77,6 +77,11 @@ def configure(
     _listen_to_libraries()
 
 
+def set_level(level: Level) -> None:
+    """Write lines of this level and above from now on."""
+    _current.rank = _RANK[level]
+
+
 @contextmanager
 def lines_together() -> Iterator[None]:
     """

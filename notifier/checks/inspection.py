@@ -38,8 +38,8 @@ GROUPS = (
 )  # fmt: skip
 """What is looked at, in the order in which a record travels."""
 
-Reach = Callable[[str, float, Path | None], Awaitable[str | None]]
-"""Connects to a URL within a time, trusting the authorities of a file; why that could not be done, as a word, or None."""
+Reach = Callable[[str, float, str | None], Awaitable[str | None]]
+"""Connects to a URL within a time, trusting these authorities (PEM); why that could not be done, as a word, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +137,13 @@ class Inspection:
     async def _endpoints(self) -> AsyncIterator[Finding]:
         at_once = asyncio.Semaphore(CONNECTIONS_MAX)
 
-        async def reached(url: str, timeout_s: float, ca_file: Path | None) -> str | None:
+        async def reached(url: str, timeout_s: float, authorities: str | None) -> str | None:
             async with at_once:
-                return await self.reach(url, min(timeout_s, REACHED_S_MAX), ca_file)
+                return await self.reach(url, min(timeout_s, REACHED_S_MAX), authorities)
 
         async with asyncio.TaskGroup() as tasks:
             trials = [
-                (one, tasks.create_task(reached(one.url, one.timeout_s, one.ca_file)))
+                (one, tasks.create_task(reached(one.url, one.timeout_s, one.authorities)))
                 for one in self.settings.endpoints
             ]
         for one, trial in trials:

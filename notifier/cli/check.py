@@ -80,8 +80,8 @@ async def _find(settings: Settings, settings_file: Path) -> list[Finding]:
 
 
 def _reach(client: Client) -> Reach:
-    async def reach(url: str, timeout_s: float, ca_file: Path | None) -> str | None:
-        tls: ssl.SSLContext | None = trusting(ca_file) if ca_file is not None else None
+    async def reach(url: str, timeout_s: float, authorities: str | None) -> str | None:
+        tls: ssl.SSLContext | None = trusting(authorities) if authorities is not None else None
         return await client.reach(url, timeout_s=timeout_s, tls=tls)
 
     return reach

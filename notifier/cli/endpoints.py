@@ -136,7 +136,7 @@ def ping(context: typer.Context, *, endpoint: Name, as_json: AsJson = False, con
 
 async def _ping(settings: Settings, endpoint: Endpoint, webhook_id: str) -> Answer:
     clock = SystemClock()
-    tls = trusting(endpoint.ca_file) if endpoint.ca_file else None
+    tls = trusting(endpoint.authorities) if endpoint.authorities is not None else None
     async with client_of(settings) as client:
         body = pings.body(webhook_id, clock.now())
         return await call(client, endpoint, tls, webhook_id=webhook_id, body=body, now_ms=clock.now_ms())

@@ -63,6 +63,8 @@ class Endpoint:
     ca_file: Path | None
     start: Start = "now"
     """Where it begins when it is met for the first time: with what comes next, or with all that the orders topic holds."""
+    authorities: str | None = field(default=None, repr=False)
+    """The certificates in PEM that `ca_file` held when the settings were read: it may be replaced while they are in use."""
 
     def wants(self, channel: str, event_type: str, flags_added: Collection[str] = ()) -> bool:
         """Whether an event is for this endpoint. Who wants `order.flagged` also hears what adds flags under another type."""
@@ -132,11 +134,7 @@ class EndpointSettings(Table):
     @classmethod
     def _holds_certificates(cls, path: Path | None) -> Path | None:
         if path is not None:
-            content = read_file(path)
-            try:
-                ssl.create_default_context(cadata=content.decode("ascii"))
-            except (ssl.SSLError, UnicodeDecodeError, ValueError):
-                raise ValueError("names a file that holds no PEM certificates") from None
+            read_certificates(path)
         return path
 
     @model_validator(mode="after")
@@ -165,7 +163,24 @@ class EndpointSettings(Table):
             headers=self.headers,
             ca_file=self.ca_file,
             start=self.start,
+            authorities=read_certificates(self.ca_file) if self.ca_file is not None else None,
         )
+
+
+def read_certificates(path: Path) -> str:
+    """
+    The certificates of a file, in PEM.
+
+    Raises:
+        ValueError: it cannot be read, or holds none.
+    """
+    content = read_file(path)
+    try:
+        text = content.decode("ascii")
+        ssl.create_default_context(cadata=text)
+    except (ssl.SSLError, UnicodeDecodeError, ValueError):
+        raise ValueError("names a file that holds no PEM certificates") from None
+    return text
 
 
 def split_url(text: str) -> SplitResult:

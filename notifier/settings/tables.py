@@ -23,6 +23,9 @@ from notifier.settings.types import (
     read_secret,
 )
 
+BODY_BYTES_MAX = 1_048_576
+"""The largest bound on a body that can be set; what a process appends may be that long, whatever a reload sets."""
+
 _LISTED_SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]/@]+):([0-9]{1,5})")
 
 
@@ -116,7 +119,7 @@ class Ingress(Table):
     public: Listen = Address("127.0.0.1", 8080)
     internal: Listen = Address("127.0.0.1", 8081)
     workers: Annotated[int, Number, Field(ge=1, le=256)] = 1
-    body_bytes_max: Annotated[int, Number, Field(ge=1024, le=1_048_576)] = 65_536
+    body_bytes_max: Annotated[int, Number, Field(ge=1024, le=BODY_BYTES_MAX)] = 65_536
     append_timeout_s: Annotated[float, Number, Field(ge=0.05, le=60, allow_inf_nan=False)] = 2.5
 
     @model_validator(mode="after")

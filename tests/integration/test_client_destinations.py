@@ -197,6 +197,32 @@ async def test_an_address_that_comes_from_nowhere_is_judged_too(monkeypatch: pyt
         assert not was_tried(hidden)
 
 
+async def test_no_connection_outlives_the_policy_under_which_it_was_made() -> None:
+    """S13: a reload forbids the address; an idle connection to it would be used without being judged again."""
+    came, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def slowly(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(there.requests) == 2:
+            came.set()
+            await may_answer.wait()
+        writer.write(OK)
+        await writer.drain()
+
+    async with stranger(slowly) as there, Client(allow_networks=LOOPBACK) as ours:
+        assert (await ours.post(there.url, HEADERS, BODY, timeout_s=5)).is_accepted
+        async with asyncio.TaskGroup() as tasks:
+            under_way = tasks.create_task(ours.post(there.url, HEADERS, BODY, timeout_s=5))
+            await came.wait()
+            ours.use(allow_networks=[], connections_max=500)
+            may_answer.set()
+
+        assert under_way.result().is_accepted, "it began before"
+        assert (await ours.post(there.url, HEADERS, BODY, timeout_s=5)).error is Fault.ADDRESS_FORBIDDEN
+        ours.use(allow_networks=LOOPBACK, connections_max=500)
+        assert (await ours.post(there.url, HEADERS, BODY, timeout_s=5)).is_accepted
+    assert (len(there.requests), there.connections) == (3, 2)
+
+
 async def test_one_bad_address_of_a_name_leaves_the_good_one() -> None:
     """127.0.0.3 is allowed, and nobody listens there."""
     names = answering("127.0.0.3", "127.0.0.1")
@@ -415,7 +441,7 @@ async def test_a_certificate_of_the_endpoints_own_authority_is_trusted_and_the_n
         Client(allow_networks=LOOPBACK, lookup=answering("127.0.0.1")) as ours,
     ):
         answer = await ours.post(
-            f"https://shop.test:{there.port}/", HEADERS, BODY, timeout_s=5, tls=trusting(authority.ca_file)
+            f"https://shop.test:{there.port}/", HEADERS, BODY, timeout_s=5, tls=trusting(authority.ca_file.read_text())
         )
 
     assert answer.is_accepted
@@ -426,7 +452,7 @@ async def test_a_certificate_of_the_endpoints_own_authority_is_trusted_and_the_n
 async def test_a_certificate_is_for_a_name_and_not_for_the_address_behind_it(authority: Authority) -> None:
     async with stranger(OK, tls=authority.server("shop.test")) as there, client() as ours:
         answer = await ours.post(
-            f"https://127.0.0.1:{there.port}/", HEADERS, BODY, timeout_s=5, tls=trusting(authority.ca_file)
+            f"https://127.0.0.1:{there.port}/", HEADERS, BODY, timeout_s=5, tls=trusting(authority.ca_file.read_text())
         )
 
     assert answer.error is Fault.TLS
@@ -441,8 +467,11 @@ async def test_one_endpoints_trust_is_not_anothers(authority: Authority, tmp_pat
         Client(allow_networks=LOOPBACK, lookup=answering("127.0.0.1")) as ours,
     ):
         url = f"https://shop.test:{there.port}/"
-        trusted = await ours.post(url, HEADERS, BODY, timeout_s=5, tls=trusting(authority.ca_file))
-        others = [await ours.post(url, HEADERS, BODY, timeout_s=5, tls=tls) for tls in (None, trusting(other.ca_file))]
+        trusted = await ours.post(url, HEADERS, BODY, timeout_s=5, tls=trusting(authority.ca_file.read_text()))
+        others = [
+            await ours.post(url, HEADERS, BODY, timeout_s=5, tls=tls)
+            for tls in (None, trusting(other.ca_file.read_text()))
+        ]
 
     assert trusted.is_accepted
     assert [one.error for one in others] == [Fault.TLS] * 2
@@ -463,7 +492,7 @@ async def test_out_29_another_certificate_the_next_time_is_fine_if_valid(authori
     names = answering("127.0.0.1")
     async with stranger(once, tls=context) as there, Client(allow_networks=LOOPBACK, lookup=names) as ours:
         url = f"https://shop.test:{there.port}/"
-        tls = trusting(authority.ca_file)
+        tls = trusting(authority.ca_file.read_text())
         answers = [await ours.post(url, HEADERS, BODY, timeout_s=5, tls=tls) for _ in contexts]
 
     assert all(answer.is_accepted for answer in answers)
@@ -488,7 +517,7 @@ async def test_what_is_not_trusted_is_not_told(fault: str, authority: Authority,
         Client(allow_networks=LOOPBACK, lookup=answering("127.0.0.1")) as ours,
     ):
         answer = await ours.post(
-            f"https://shop.test:{there.port}/", HEADERS, BODY, timeout_s=1, tls=trusting(authority.ca_file)
+            f"https://shop.test:{there.port}/", HEADERS, BODY, timeout_s=1, tls=trusting(authority.ca_file.read_text())
         )
 
     # To who does not speak TLS at all it looks like the beginning of a request: both sides wait.
@@ -516,7 +545,7 @@ async def test_who_looks_beforehand_sends_nothing(authority: Authority) -> None:
         stranger(OK) as without_tls,
         Client(allow_networks=LOOPBACK, lookup=answering("127.0.0.1")) as ours,
     ):
-        tls = trusting(authority.ca_file)
+        tls = trusting(authority.ca_file.read_text())
         found = await ours.reach(f"https://shop.test:{there.port}/hook", timeout_s=5, tls=tls)
         plain = await ours.reach(without_tls.url, timeout_s=5)
 
@@ -535,7 +564,7 @@ async def test_it_is_told_what_a_post_would_be(authority: Authority) -> None:
             Client(allow_networks=LOOPBACK, lookup=answering("127.0.0.1", "127.0.0.2")) as misled,
             Client(allow_networks=LOOPBACK) as asking,
         ):
-            tls = trusting(authority.ca_file)
+            tls = trusting(authority.ca_file.read_text())
             found = [
                 await ours.reach(f"https://shop.test:{nobody}/", timeout_s=5, tls=tls),
                 await ours.reach(f"https://shop.test:{misnamed.port}/", timeout_s=5, tls=tls),
