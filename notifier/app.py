@@ -14,16 +14,17 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from notifier import heart, logs, metrics, notify_verify, tracing
+from notifier import config, hangup, heart, logs, metrics, notify_verify, tracing
 from notifier.clock import SystemClock
-from notifier.config import Settings
+from notifier.config import BODY_BYTES_MAX, Settings
 from notifier.desk import desk_of
-from notifier.expiring import measure, telling_of_keys
+from notifier.expiring import measure, tell, telling_of_keys
 from notifier.health import Health, answer_health
 from notifier.http import Limits
 from notifier.ingress import Door
@@ -33,7 +34,8 @@ from notifier.kafka.producer import Producer
 from notifier.listener import Listener
 from notifier.listening import BACKLOG, CannotListenError, address_of, listening
 from notifier.notify_verify import NotifyVerifier
-from notifier.ports import InboxAppender
+from notifier.ports import PatientInbox
+from notifier.reloading import Reloading
 from notifier.topics import Topics, record_bytes_max
 from notifier.workers import STOP_EXTRA_S, Crew, answer_parent
 
@@ -46,7 +48,7 @@ ANSWER_EXTRA_S = 0.5
 
 def run_serve(settings: Settings, *, workers: int | None = None, config_file: Path | None = None) -> None:
     """
-    Serve until SIGTERM or SIGINT.
+    Serve until SIGTERM or SIGINT; at SIGHUP, take changed settings over.
 
     Args:
         workers: `--workers`, where given; else the setting.
@@ -57,7 +59,8 @@ def run_serve(settings: Settings, *, workers: int | None = None, config_file: Pa
     """
     speak(settings)
     count = workers if workers is not None else settings.ingress.workers
-    run(_serve_alone(settings) if count == 1 else _serve_with_workers(settings, count, config_file))
+    reloading = Reloading(settings, config.reader(config_file, config.environment()))
+    run(_serve_alone(reloading) if count == 1 else _serve_with_workers(reloading, count, config_file))
 
 
 def finish_s_max(settings: Settings) -> float:
@@ -135,19 +138,22 @@ class Stop:
             loop.add_signal_handler(one, self.say, one.name)
 
 
-async def _serve_alone(settings: Settings) -> None:
+async def _serve_alone(reloading: Reloading) -> None:
     stop = Stop()
+    settings = reloading.settings
     with (
         listening(settings.ingress.public, "ingress.public") as public,
         listening(settings.ingress.internal, "ingress.internal") as internal,
     ):
         stop.on_signals(signal.SIGTERM, signal.SIGINT)
+        hangup.follow(reloading.ask, stop.say)
         async with AsyncExitStack() as stack:
             inbox = await stack.enter_async_context(inbox_of(settings))
             ingress = Ingress(settings, inbox)
             desk = await stack.enter_async_context(desk_of(settings))
             await stack.enter_async_context(answer_health(internal, ingress, desk.routes))
-            async with ingress.open(public), telling_of_keys(settings.channels, SystemClock()):
+            told = telling_of_keys(lambda: reloading.settings.channels, SystemClock())
+            async with ingress.open(public), told, reloading.at_work(partial(_use_and_tell, ingress.use)):
                 log.info(
                     "service.started",
                     public=str(address_of(public)),
@@ -172,7 +178,7 @@ async def inbox_of(settings: Settings) -> AsyncIterator[Inbox]:
         Access.to(settings.kafka, f"notifier-ingress-{os.getpid()}"),
         service="ingress",
         timeout_s=settings.ingress.append_timeout_s,
-        record_bytes_max=record_bytes_max(settings.ingress.body_bytes_max),
+        record_bytes_max=record_bytes_max(BODY_BYTES_MAX),
         replace_on_timeout=False,
     )
     topic = Topics(settings.kafka.topic_prefix).inbox
@@ -183,10 +189,21 @@ async def inbox_of(settings: Settings) -> AsyncIterator[Inbox]:
 class Ingress:
     """The door of one process, from opening to closing."""
 
-    def __init__(self, settings: Settings, inbox: InboxAppender) -> None:
+    def __init__(self, settings: Settings, inbox: PatientInbox) -> None:
         self._settings = settings
         self._inbox = inbox
         self._is_open = False
+        self._door: Door | None = None
+        self._listener: Listener | None = None
+
+    def use(self, settings: Settings) -> None:
+        """Take these settings instead; what is under way ends with the channel that it began with."""
+        before, self._settings = self._settings, settings
+        self._inbox.give_up_after(settings.ingress.append_timeout_s)
+        if self._door is not None and self._listener is not None:
+            self._door.use(settings.channels)
+            self._listener.limit(_limits(settings))
+            measure(settings.channels, before.channels)
 
     async def health(self) -> Health:
         """Ready once the inbox's partitions are known, and not while stopping."""
@@ -203,10 +220,9 @@ class Ingress:
 
         What cannot be made durable in time by then is told so before its connection closes: it is sent again.
         """
-        limits = Limits(body_bytes_max=self._settings.ingress.body_bytes_max)
         async with NotifyVerifier() as verifier, asyncio.TaskGroup() as tasks:
-            door = Door(self._settings.channels, self._inbox, verifier, SystemClock())
-            listener = Listener(door, limits)
+            door = self._door = Door(self._settings.channels, self._inbox, verifier, SystemClock())
+            listener = self._listener = Listener(door, _limits(self._settings))
             server = await asyncio.get_running_loop().create_server(listener, sock=public, backlog=BACKLOG)
             telling = tasks.create_task(_tell_overdue(door))
             measure(self._settings.channels)
@@ -223,6 +239,16 @@ class Ingress:
                 door.tell_overdue(at_the_end=True)
 
 
+def _use_and_tell(use: Callable[[Settings], None], settings: Settings) -> None:
+    """Take settings over, and say which of their keys end soon: who puts in an old one by mistake hears of it at once."""
+    use(settings)
+    tell(settings.channels, SystemClock().now())
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(body_bytes_max=settings.ingress.body_bytes_max)
+
+
 async def _tell_overdue(door: Door) -> None:
     while True:
         await asyncio.sleep(OVERDUE_EVERY_S)
@@ -230,32 +256,36 @@ async def _tell_overdue(door: Door) -> None:
         door.tell_silent()
 
 
-async def serve_as_worker(settings: Settings, public: socket.socket, control: socket.socket) -> None:
+async def serve_as_worker(reloading: Reloading, public: socket.socket, control: socket.socket) -> None:
     """The work of one of several processes: the parent has the listeners, hands over the public one, and asks how we are."""
     stop = Stop()
     stop.on_signals(signal.SIGTERM)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all; the parent says when
+    for one in (signal.SIGINT, signal.SIGHUP):  # a terminal's reach all; the parent says when
+        signal.signal(one, signal.SIG_IGN)
     async with AsyncExitStack() as stack:
-        inbox = await stack.enter_async_context(inbox_of(settings))
-        ingress = Ingress(settings, inbox)
-        await stack.enter_async_context(answer_parent(control, ingress, stop.say))
-        async with ingress.open(public):
+        inbox = await stack.enter_async_context(inbox_of(reloading.settings))
+        ingress = Ingress(reloading.settings, inbox)
+        await stack.enter_async_context(answer_parent(control, ingress, reloading.ask, stop.say))
+        async with ingress.open(public), reloading.at_work(ingress.use):
             await stop.wait()
 
 
-async def _serve_with_workers(settings: Settings, count: int, config_file: Path | None) -> None:
+async def _serve_with_workers(reloading: Reloading, count: int, config_file: Path | None) -> None:
     stop = Stop()
+    settings = reloading.settings
     with (
         listening(settings.ingress.public, "ingress.public") as public,
         listening(settings.ingress.internal, "ingress.internal") as internal,
     ):
         stop.on_signals(signal.SIGTERM, signal.SIGINT)
-        crew = Crew(public, count, config_file, stop_s_max=finish_s_max(settings) + STOP_EXTRA_S)
+        hangup.follow(reloading.ask, stop.say)
+        crew = Crew(public, count, config_file, stop_s_max=lambda: finish_s_max(reloading.settings) + STOP_EXTRA_S)
         async with (
             desk_of(settings) as desk,
             answer_health(internal, crew, desk.routes),
             crew.at_work(),
-            telling_of_keys(settings.channels, SystemClock()),
+            telling_of_keys(lambda: reloading.settings.channels, SystemClock()),
+            reloading.at_work(partial(_use_and_tell, lambda _: crew.reload())),
         ):
             log.info(
                 "service.started",

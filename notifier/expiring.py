@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
@@ -20,19 +20,19 @@ _TELL_EVERY_S = 86_400.0
 
 
 @asynccontextmanager
-async def telling_of_keys(channels: Iterable[Channel], clock: Clock) -> AsyncIterator[None]:
-    """Tell of keys that end soon while the block runs: now, and every day."""
+async def telling_of_keys(channels: Callable[[], Iterable[Channel]], clock: Clock) -> AsyncIterator[None]:
+    """Tell of keys that end soon while the block runs: now, and every day. `channels`: those that there are then."""
     async with asyncio.TaskGroup() as tasks:
-        telling = tasks.create_task(_tell_daily(list(channels), clock))
+        telling = tasks.create_task(_tell_daily(channels, clock))
         try:
             yield
         finally:
             telling.cancel()
 
 
-async def _tell_daily(channels: list[Channel], clock: Clock) -> None:
+async def _tell_daily(channels: Callable[[], Iterable[Channel]], clock: Clock) -> None:
     while True:
-        tell(channels, clock.now())
+        tell(channels(), clock.now())
         await asyncio.sleep(_TELL_EVERY_S)
 
 
@@ -52,8 +52,15 @@ def tell(channels: Iterable[Channel], now: datetime) -> None:
             )
 
 
-def measure(channels: Iterable[Channel]) -> None:
-    """Let the metrics say until when each channel has a key; where one never ends there is nothing to say."""
+def measure(channels: Iterable[Channel], before: Iterable[Channel] = ()) -> None:
+    """
+    Let the metrics say until when each channel has a key; where one never ends there is nothing to say.
+
+    Args:
+        before: the channels that there were until now.
+    """
+    for channel in before:
+        CHANNEL_KEYS_END.forget(channel.name)
     for channel in channels:
         ends = [one.not_after for one in channel.ring]
         bounded = [end for end in ends if end is not None]

@@ -8,7 +8,7 @@ here knows channels, signatures or Kafka, and nothing decodes a path: the target
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
@@ -79,15 +79,15 @@ class Answer:
     headers: bytes
 
 
+Receive = Callable[[Request], Awaitable[Answer]]
+"""Answers a whole request. It raises nothing but cancellation."""
+
+
 class Service(Protocol):
     """Who stands behind the listener and gives every answer."""
 
-    def is_known(self, path: str) -> bool:
-        """Is something served at exactly this path?"""
-        ...
-
-    async def receive(self, request: Request) -> Answer:
-        """Answer a whole request. It raises nothing but cancellation."""
+    def at(self, path: str) -> Receive | None:
+        """What answers the requests to exactly this path, as of now; None where nothing is served."""
         ...
 
     def refuse(self, path: str | None, why: Rejected) -> Answer:
@@ -107,22 +107,21 @@ def on_wire(answer: Answer, *, is_last: bool, has_body: bool = True) -> bytes:
     return b"".join((head.encode(), answer.headers, ending.encode(), answer.body if has_body else b""))
 
 
-def admit(message: RawRequestMessage, limits: Limits, is_known: Callable[[str], bool]) -> None:
+def admit(message: RawRequestMessage, limits: Limits, *, is_known: bool) -> None:
     """
-    Judge a request by its head, before a byte of its body is waited for.
+    Judge a request by its head, before a byte of its body is waited for; `is_known`: whether something is served at its path.
 
     Raises:
         Rejected: with the contract's status and reason.
     """
     target, headers = message.path, message.headers
-    path = target.partition("?")[0]
     if message.method == "CONNECT":
         raise Rejected(405, "method")
     if not target.startswith("/") or not 1 <= len(headers.get(hdrs.HOST, "")) <= HOST_BYTES_MAX:
         raise Rejected(400, "malformed")
     if len(message.raw_headers) > limits.header_count_max:
         raise Rejected(431, "headers_too_large")
-    if not is_known(path):
+    if not is_known:
         raise Rejected(404, "not_found")
     if message.method != "POST":
         raise Rejected(405, "method")
@@ -153,7 +152,7 @@ def _is_form(content_type: str) -> bool:
 
 
 def judge_parse_error(
-    error: HttpProcessingError, piece: bytes, limits: Limits, is_known: Callable[[str], bool]
+    error: HttpProcessingError, piece: bytes, limits: Limits, at: Callable[[str], object | None]
 ) -> Rejected:
     """The contract's answer to what aiohttp's parser (llhttp) would not read."""
     if isinstance(error, LineTooLong):
@@ -163,6 +162,6 @@ def judge_parse_error(
         return Rejected(405, "method")
     line = _REQUEST_LINE.match(piece) if isinstance(error, BadHttpMethod) else None
     if line is not None:  # a method that llhttp has no name for
-        is_served = is_known(line[1].partition(b"?")[0].decode("latin-1"))
+        is_served = at(line[1].partition(b"?")[0].decode("latin-1")) is not None
         return Rejected(405, "method") if is_served else Rejected(404, "not_found")
     return Rejected(400, "malformed")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from math import inf
 
 from notifier import tracing
@@ -19,7 +19,7 @@ from notifier.channel import Channel, Channels, Verified
 from notifier.clock import Clock
 from notifier.errors import Rejected, Unavailable
 from notifier.evidence import Evidence, to_record
-from notifier.http import Answer, Request
+from notifier.http import Answer, Receive, Request
 from notifier.logs import failure, get_logger
 from notifier.metrics import NOTIFICATION_SECONDS, NOTIFICATIONS
 from notifier.ports import InboxAppender, Verifier
@@ -73,22 +73,26 @@ class Door:
         self._under_way: set[asyncio.Timeout] = set()
         self._is_stopping = False
 
-    def is_known(self, path: str) -> bool:
-        """Is this the path of a channel, byte for byte?"""
-        return self._channel_at(path) is not None
+    def use(self, channels: Channels) -> None:
+        """Take these channels from the next request on; those under way end with the one that they began with."""
+        self._channels = channels
+        self._rhythms.keep({channel.name for channel in channels})
+
+    def at(self, path: str) -> Receive | None:
+        """What takes the notifications of a channel; None where this is not the path of one, byte for byte."""
+        channel = self._channel_at(path)
+        return partial(self._receive, channel) if channel is not None else None
 
     def _channel_at(self, path: str) -> Channel | None:
         return self._channels.by_token(path[len(PREFIX) :]) if path.startswith(PREFIX) else None
 
-    async def receive(self, request: Request) -> Answer:
+    async def _receive(self, channel: Channel, request: Request) -> Answer:
         """
         Take one notification.
 
         A client that leaves does not end this: its append may be half way, and its resend will come to the same effect.
         """
         began = verified_at = self._monotonic()
-        channel = self._channel_at(request.path)
-        assert channel is not None, "the listener asked is_known"
         verified = None
         try:
             verified = self._verify(channel, request)

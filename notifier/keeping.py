@@ -90,11 +90,11 @@ async def kill_when_silent(name: str, process: Process, has_spoken: Callable[[],
         process.kill()
 
 
-async def end_when_over(name: str, process: Process, is_over: asyncio.Event, stop_s_max: float) -> None:
+async def end_when_over(name: str, process: Process, is_over: asyncio.Event, stop_s_max: Callable[[], float]) -> None:
     """Tell a process to end once it is over, and kill it if that takes longer than it may."""
     await is_over.wait()
     with suppress(ProcessLookupError):
         process.terminate()
-        await asyncio.sleep(stop_s_max)
+        await asyncio.sleep(stop_s_max())
         log.warning("child.killed", child=name, pid=process.pid)
         process.kill()

@@ -127,8 +127,9 @@ class Connection(web.RequestHandler):
             return self._service.refuse(None, arrival), True
         message, body = arrival
         path, _, query = message.path.partition("?")
+        receive = self._service.at(path)  # whatever changes until the body is there: it ends with what it began with
         try:
-            admit(message, self._limits, self._service.is_known)
+            admit(message, self._limits, is_known=receive is not None)
             request = Request(
                 path=path,
                 query=query,
@@ -137,9 +138,10 @@ class Connection(web.RequestHandler):
                 body=await self._whole_body(message, body),
             )
         except Rejected as why:
-            answer = self._service.refuse(path if self._service.is_known(path) else None, why)
+            answer = self._service.refuse(path if receive is not None else None, why)
         else:
-            answer = await self._service.receive(request)
+            assert receive is not None, "it was admitted"
+            answer = await receive(request)
         is_whole = body.is_eof() and body.exception() is None
         return (
             answer,
@@ -217,7 +219,7 @@ class Connection(web.RequestHandler):
         try:
             messages, _, _ = self._parser.feed_data(piece)
         except HttpProcessingError as error:
-            self._break_off(judge_parse_error(error, piece, self._limits, self._service.is_known))
+            self._break_off(judge_parse_error(error, piece, self._limits, self._service.at))
             return
         if messages:
             self._take(messages, self._head + piece)
@@ -277,6 +279,10 @@ class Connection(web.RequestHandler):
 
     # Ends.
 
+    def retire(self) -> None:
+        """Let the next answer be the last. A connection that is idle is not closed: its next request may be on its way."""
+        self._is_finishing = True
+
     def finish(self) -> None:
         """Close as soon as no request is on its way or being answered."""
         self._is_finishing = True
@@ -333,6 +339,15 @@ class Listener(web.Server):
         assert limits.url_bytes_max != limits.header_bytes_max, "a parse error tells which by the limit"
         self._service = service
         self._limits = limits
+
+    def limit(self, limits: Limits) -> None:
+        """Take these limits from the next connection on; those that are there end with their next answer."""
+        if limits == self._limits:
+            return
+        self._limits = limits
+        for connection in self.connections:
+            if isinstance(connection, Connection):
+                connection.retire()
 
     def __call__(self) -> Connection:
         """A new client's protocol (asyncio's protocol factory)."""

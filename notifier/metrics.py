@@ -31,7 +31,7 @@ LABELS: dict[str, tuple[str, ...]] = {}
 class Family(Generic[_AnyMetric]):
     """One metric with its labels. The child of each combination is kept, because looking it up costs more than counting."""
 
-    __slots__ = ("_children", "_make")
+    __slots__ = ("_children", "_make", "_remove")
 
     def __init__(
         self, make: Callable[..., _AnyMetric], name: str, meaning: str, labels: str = "", **options: object
@@ -39,6 +39,7 @@ class Family(Generic[_AnyMetric]):
         metric = make(f"notifier_{name}", meaning, labels.split(), registry=REGISTRY, **options)
         LABELS[f"notifier_{name}"] = tuple(labels.split())
         self._make: Callable[..., _AnyMetric] = metric.labels if labels else lambda: metric
+        self._remove: Callable[..., None] = metric.remove
         self._children: dict[tuple[str, ...], _AnyMetric] = {}
 
     def of(self, *labels: str) -> _AnyMetric:
@@ -47,6 +48,11 @@ class Family(Generic[_AnyMetric]):
         if child is None:
             child = self._children[labels] = self._make(*labels)
         return child
+
+    def forget(self, *labels: str) -> None:
+        """What has these labels is no more: it is no part of `/metrics` any longer, until it is asked for again."""
+        if self._children.pop(labels, None) is not None:
+            self._remove(*labels)
 
 
 # In seconds. The door answers in milliseconds, at worst in append_timeout_s and a little.

@@ -26,6 +26,14 @@ class InboxAppender(Protocol):
         ...
 
 
+class PatientInbox(InboxAppender, Protocol):
+    """An inbox whose patience can be set."""
+
+    def give_up_after(self, timeout_s: float) -> None:
+        """How long an append may wait for its acknowledgement from now on."""
+        ...
+
+
 class Appender(Protocol):
     """Appends to logs."""
 

@@ -13,7 +13,7 @@ several share the door. Prometheus knows both: the alert rules ask the sum over 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 LOOK_EVERY_S = 60.0
@@ -102,6 +102,10 @@ class Rhythms:
         if rhythm is None:
             rhythm = self._by_channel[channel] = Rhythm(now)
         rhythm.came(now)
+
+    def keep(self, channels: Collection[str]) -> None:
+        """Only these are there from now on: of the others nothing is to come."""
+        self._by_channel = {name: rhythm for name, rhythm in self._by_channel.items() if name in channels}
 
     def look(self, now: float) -> Iterator[Silence]:
         """Which channels have become quiet for too long. It may be asked as often as one likes; it looks every minute."""

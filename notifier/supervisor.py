@@ -3,7 +3,8 @@ Several services on one machine, each its own process, kept alive and ended in o
 
 How each is kept running is `notifier.keeping`. Each sits in a process group of its own, so that a terminal's Ctrl-C reaches the
 supervisor alone and the order of the end is ours. The standard input of each is a line to the supervisor: by it the child sees
-that the supervisor is gone (`notifier.cli.orphan`), and the supervisor hears the child's heart (`notifier.heart`).
+that the supervisor is gone (`notifier.cli.orphan`) and that the settings are to be read again (`notifier.hangup`), and the
+supervisor hears the child's heart (`notifier.heart`).
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 
+from notifier import hangup
 from notifier.app import Stop
 from notifier.keeping import end_when_over, keep, kill_when_silent
 from notifier.logs import get_logger
@@ -35,26 +38,48 @@ class Child:
 
     name: str
     command: tuple[str, ...]
-    stop_s_max: float
-    """How long it may take to end after it was told to; then it is killed."""
+    stop_s_max: Callable[[], float]
+    """How long it may take to end after it was told to; then it is killed. Asked when it is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The lines to the children that are running."""
+
+    _open: set[socket.socket] = field(default_factory=set)
+
+    def tell_to_reload(self) -> None:
+        """Let every child read the settings again. It waits in the line of who is still starting."""
+        for line in self._open:
+            hangup.tell(line)
+
+    @contextmanager
+    def among(self, line: socket.socket) -> Iterator[None]:
+        """One more, while the block runs."""
+        self._open.add(line)
+        try:
+            yield
+        finally:
+            self._open.discard(line)
 
 
 Show = Callable[[str, bytes], None]
 """Takes a line that a child wrote on its standard output: whose, and the line with its end."""
 
 
-async def supervise(stages: Sequence[Sequence[Child]], show: Show, stop: Stop) -> None:
+async def supervise(stages: Sequence[Sequence[Child]], show: Show, stop: Stop, lines: Lines | None = None) -> None:
     """
     Keep all children running until `stop`; then end them stage by stage, each stage gone before the next is told.
 
-    A child that does not end in its time is killed. Returns when all are gone.
+    A child that does not end in its time is killed. Returns when all are gone. `lines` leads to those that run.
     """
+    lines = lines or Lines()
     async with asyncio.TaskGroup() as tasks:
         started = []
         for stage in stages:
             is_over = asyncio.Event()
             keeping = [
-                tasks.create_task(keep(child.name, partial(_run_once, child, show, is_over), is_over))
+                tasks.create_task(keep(child.name, partial(_run_once, child, show, is_over, lines), is_over))
                 for child in stage
             ]
             started.append((is_over, keeping))
@@ -64,10 +89,10 @@ async def supervise(stages: Sequence[Sequence[Child]], show: Show, stop: Stop) -
             await asyncio.wait(keeping)
 
 
-async def _run_once(child: Child, show: Show, is_over: asyncio.Event) -> tuple[int, int]:
+async def _run_once(child: Child, show: Show, is_over: asyncio.Event, lines: Lines) -> tuple[int, int]:
     """Run it to its end; its process id and exit status (negative: the signal that killed it)."""
     line, its = socket.socketpair()
-    with line:
+    with line, lines.among(line):
         line.setblocking(False)
         with its:
             process = await asyncio.create_subprocess_exec(

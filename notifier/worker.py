@@ -8,6 +8,7 @@ from pathlib import Path
 
 from notifier import config
 from notifier.app import run, serve_as_worker, speak
+from notifier.reloading import Reloading
 
 
 def main(arguments: list[str]) -> None:
@@ -17,11 +18,13 @@ def main(arguments: list[str]) -> None:
     Args:
         arguments: the settings file, if one was named; the file numbers of the public socket and of the line to the parent.
     """
-    *config_file, public, control = arguments
-    settings = config.load(Path(config_file[0]) if config_file else None, config.environment(), needs_file=False)
+    *named, public, control = arguments
+    config_file, env = Path(named[0]) if named else None, config.environment()
+    settings = config.load(config_file, env, needs_file=False)
+    reloading = Reloading(settings, config.reader(config_file, env))
     speak(settings)
     with socket.socket(fileno=int(public)) as public_socket, socket.socket(fileno=int(control)) as control_socket:
-        run(serve_as_worker(settings, public_socket, control_socket))
+        run(serve_as_worker(reloading, public_socket, control_socket))
 
 
 if __name__ == "__main__":

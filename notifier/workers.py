@@ -39,6 +39,8 @@ STOP_EXTRA_S = 8.0
 
 _HEALTH, _METRICS = b"h", b"m"
 """The questions: metrics are large and cost time, so they are not part of how a worker is."""
+_RELOAD = b"r"
+"""A word without an answer. Not a signal: to a worker that is still starting it would be the end, and this one waits for it."""
 _SIZE = struct.Struct("!I")
 
 
@@ -57,11 +59,19 @@ _decode = msgspec.msgpack.Decoder(_HealthReport | _MetricsReport).decode
 
 
 @asynccontextmanager
-async def answer_parent(control: socket.socket, reporter: Reporter, stop: Callable[[str], None]) -> AsyncIterator[None]:
-    """In a worker: answer the parent's questions while the block runs; `stop` is called when there is no parent any more."""
+async def answer_parent(
+    control: socket.socket, reporter: Reporter, reload: Callable[[], None], stop: Callable[[str], None]
+) -> AsyncIterator[None]:
+    """
+    In a worker: answer the parent's questions while the block runs.
+
+    Args:
+        reload: called when the parent has said that the settings are to be read again.
+        stop: called when there is no parent any more.
+    """
     reader, writer = await asyncio.open_connection(sock=control)
     async with asyncio.TaskGroup() as tasks:
-        answering = tasks.create_task(_answer(reader, writer, reporter, stop))
+        answering = tasks.create_task(_answer(reader, writer, reporter, reload, stop))
         try:
             yield
         finally:
@@ -70,12 +80,19 @@ async def answer_parent(control: socket.socket, reporter: Reporter, stop: Callab
 
 
 async def _answer(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reporter: Reporter, stop: Callable[[str], None]
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    reporter: Reporter,
+    reload: Callable[[], None],
+    stop: Callable[[str], None],
 ) -> None:
     is_said = False
     try:
         while question := await reader.read(1):
             report: _HealthReport | _MetricsReport
+            if question == _RELOAD:
+                reload()
+                continue
             if question == _HEALTH:
                 health = await reporter.health()
                 report = _HealthReport(health.is_ready, dict(health.dependencies))
@@ -108,6 +125,11 @@ class _Worker:
     async def health(self) -> _HealthReport | None:
         """How it is; None if it does not say so in time."""
         return await self._ask(_HEALTH, HEALTH_TIMEOUT_S)
+
+    def reload(self) -> None:
+        """Let it read the settings again; it says by itself what came of it."""
+        if not self._writer.is_closing():
+            self._writer.write(_RELOAD)
 
     async def refresh(self) -> None:
         """Have its metrics handed over, if it does so in time."""
@@ -152,7 +174,9 @@ class _Worker:
 class Crew:
     """All workers: started, asked, started again when one dies, ended. It is the `Reporter` of the internal listener."""
 
-    def __init__(self, public: socket.socket, count: int, config_file: Path | None, *, stop_s_max: float) -> None:
+    def __init__(
+        self, public: socket.socket, count: int, config_file: Path | None, *, stop_s_max: Callable[[], float]
+    ) -> None:
         self._public = public
         self._count = count
         self._stop_s_max = stop_s_max
@@ -160,6 +184,11 @@ class Crew:
         self._workers: dict[int, _Worker] = {}
         self._retired = metrics.retire([])
         self._stopping = asyncio.Event()
+
+    def reload(self) -> None:
+        """Let every worker read the settings again."""
+        for worker in self._workers.values():
+            worker.reload()
 
     async def health(self) -> Health:
         """Ready when every worker is, and not while stopping."""

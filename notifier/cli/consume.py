@@ -11,7 +11,8 @@ from rich.console import Console
 
 from consumers.app import run_consume
 from consumers.rebuilding import MANY_RECORDS
-from notifier.cli.options import ConfigFile, read_settings
+from notifier import hangup
+from notifier.cli.options import ConfigFile, chosen_file, read_settings
 from notifier.cli.rebuild_bar import RebuildBar
 from notifier.config import Address
 
@@ -40,8 +41,8 @@ def consume(
 
     Where Redis was lost, what it held is built again from the logs first: with a bar in a terminal, else with log lines.
 
-    It starts without Kafka or Redis too, and works once they are there. SIGTERM or Ctrl-C ends it; what it had not finished is
-    done by the next process.
+    It starts without Kafka or Redis too, and works once they are there. SIGHUP lets it take over changed endpoints and limits.
+    SIGTERM or Ctrl-C ends it; what it had not finished is done by the next process.
     """
     address = None
     if listen is not None:
@@ -49,16 +50,17 @@ def consume(
             address = Address.parse(listen)
         except ValueError as fault:
             raise typer.BadParameter(f"{fault}.", param_hint="--listen") from None
+    hangup.expect()
     # Orders are folded by what stands in each record; whom to tell stands in the settings alone.
     settings = read_settings(context, config_file, needs="endpoints" if job is Job.FANOUT else None)
+    named = chosen_file(context, config_file)
     if not (sys.stdout.isatty() and sys.stderr.isatty()):
-        run_consume(job.value, settings, listen=address)
+        run_consume(job.value, settings, listen=address, config_file=named)
         return
     # a person watches: what takes long is a bar, and lines and bar share the screen
     bar = RebuildBar(Console(stderr=True), sys.stdout.buffer, many=MANY_RECORDS)
-    run_consume(
-        job.value, settings, listen=address, rebuilds=bar, out=cast(BinaryIO, bar)
-    )  # the part of it that is used
+    out = cast(BinaryIO, bar)  # the part of it that is used
+    run_consume(job.value, settings, listen=address, config_file=named, rebuilds=bar, out=out)
 
 
 def register(app: typer.Typer) -> None:

@@ -13,13 +13,14 @@ from typing import BinaryIO, cast
 
 import typer
 
-from notifier import logs
+from notifier import config, hangup, logs
 from notifier.app import Stop, finish_s_max
 from notifier.app import run as run_to_the_end
 from notifier.cli.options import ConfigFile, chosen_file, read_settings
 from notifier.config import Address, Settings, environment
 from notifier.listening import listening
-from notifier.supervisor import Child, Show, supervise
+from notifier.reloading import Reloading
+from notifier.supervisor import Child, Lines, Show, supervise
 
 log = logs.get_logger()
 
@@ -41,11 +42,15 @@ def run(context: typer.Context, config_file: ConfigFile = None) -> None:
     One that dies is started again. All log lines come out here; `log.format = "console"` in the settings makes them easier to
     read for people. The consumers' health and metrics are at `consumers.listen_orders` and `listen_fanout`, if they are set.
 
-    It starts without Kafka or Redis too. SIGTERM or Ctrl-C ends all in order, within seconds, and nothing is lost.
+    It starts without Kafka or Redis too. SIGHUP lets all take over changed channels, keys, endpoints and limits. SIGTERM or
+    Ctrl-C ends all in order, within seconds, and nothing is lost.
     """
+    hangup.expect()
     settings = read_settings(context, config_file, needs="channels")
+    named = chosen_file(context, config_file)
+    reloading = Reloading(settings, config.reader(named, environment()))
     _require_free(settings)
-    stages = children(settings, chosen_file(context, config_file))
+    stages = children(reloading, named)
     write = _writer(sys.stdout.buffer)
     is_coloured = sys.stdout.isatty() and not environment().get("NO_COLOR")
 
@@ -59,25 +64,31 @@ def run(context: typer.Context, config_file: ConfigFile = None) -> None:
         level=settings.log.level,
         out=cast(BinaryIO, _Named(show)),  # the part of it that is used
     )
-    run_to_the_end(_run(stages, show))
+    run_to_the_end(_run(stages, show, reloading))
 
 
-async def _run(stages: Sequence[Sequence[Child]], show: Show) -> None:
-    stop = Stop()
+async def _run(stages: Sequence[Sequence[Child]], show: Show, reloading: Reloading) -> None:
+    stop, lines = Stop(), Lines()
     stop.on_signals(signal.SIGTERM, signal.SIGINT)
+    hangup.follow(reloading.ask, stop.say)
     log.info("service.started", pid=os.getpid())
-    await supervise(stages, show, stop)
+    async with reloading.at_work(lambda _: lines.tell_to_reload()):
+        await supervise(stages, show, stop, lines)
     log.info("service.stopped", reason=stop.reason)
 
 
-def children(settings: Settings, config_file: Path | None) -> list[list[Child]]:
+def children(reloading: Reloading, config_file: Path | None) -> list[list[Child]]:
     """What is run, in the order in which it is ended: the ingress first, then those who work on what it took."""
+    settings = reloading.settings
     listens = {"orders": settings.consumers.listen_orders, "fanout": settings.consumers.listen_fanout}
-    ingress_stop_s_max = finish_s_max(settings) + INGRESS_STOP_EXTRA_S
+
+    def ingress_stop_s_max() -> float:
+        return finish_s_max(reloading.settings) + INGRESS_STOP_EXTRA_S
+
     return [
         [Child("ingress", _command(config_file, "serve"), ingress_stop_s_max)],
         [
-            Child(job, _command(config_file, "consume", job, *_listen_option(address)), CONSUMER_STOP_S_MAX)
+            Child(job, _command(config_file, "consume", job, *_listen_option(address)), lambda: CONSUMER_STOP_S_MAX)
             for job, address in listens.items()
         ],
     ]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from notifier import hangup
 from notifier.app import run_serve
 from notifier.cli.options import ConfigFile, chosen_file, read_settings
 
@@ -24,8 +25,10 @@ def serve(
     Each is verified, made durable in Kafka, and only then answered `success`. Health and metrics are at `ingress.internal`:
     `/health/ready`, `/metrics`. It starts without Kafka too, and is ready once Kafka is there.
 
-    Log lines go to stdout; `notifier logs` explains them. SIGTERM or Ctrl-C ends it, after what is in flight.
+    Log lines go to stdout; `notifier logs` explains them. SIGHUP lets it take over changed channels, keys and limits. SIGTERM or
+    Ctrl-C ends it, after what is in flight.
     """
+    hangup.expect()
     settings = read_settings(context, config_file, needs="channels")
     run_serve(settings, workers=workers, config_file=chosen_file(context, config_file))
 

@@ -79,6 +79,16 @@ class Inbox:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
+    def give_up_after(self, timeout_s: float) -> None:
+        """How long an append may wait from now on. Those under way wait no longer than one that begins now."""
+        self._timeout_s = timeout_s
+        self._producer.give_up_after(timeout_s)
+        latest = self._loop.time() + timeout_s
+        self._deadlines = deque((min(at, latest), written) for at, written in self._deadlines)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._give_up_overdue()
+
     @property
     def is_ready(self) -> bool:
         """Are the inbox's partitions known?"""

@@ -76,6 +76,10 @@ class Producer:
             await _end(self._current)
         await self._given_up.__aexit__(kind, error, traceback)
 
+    def give_up_after(self, timeout_s: float) -> None:
+        """Our own deadline for appends that begin from now on."""
+        self._timeout_s = timeout_s
+
     async def start(self) -> None:
         """
         Connect, if that has not happened yet.

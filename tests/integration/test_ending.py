@@ -17,6 +17,7 @@ from notifier.app import ANSWER_EXTRA_S, Ingress, finish_s_max
 from notifier.cli.run import children
 from notifier.config import Settings
 from notifier.record import Record
+from notifier.reloading import Reloading
 from notifier.workers import STOP_EXTRA_S
 
 TOKEN = "token-of-the-shop-1234567"
@@ -53,6 +54,9 @@ class Hanging:
         """As `InboxAppender`."""
         self.asked.set()
         await asyncio.Event().wait()
+
+    def give_up_after(self, timeout_s: float) -> None:
+        """Never."""
 
 
 def settings_in(folder: Path, *, append_timeout_s: float, asks: bool = False) -> Settings:
@@ -102,7 +106,7 @@ def test_nobody_is_killed_who_may_still_be_answering(tmp_path: Path, append_time
     settings = settings_in(tmp_path, append_timeout_s=append_timeout_s, asks=asks)
     longest_answer_s = append_timeout_s + ANSWER_EXTRA_S + (notify_verify.TIMEOUT_S if asks else 0.0)
 
-    (ingress,) = children(settings, None)[0]
+    (ingress,) = children(Reloading(settings, lambda: settings), None)[0]
 
     assert finish_s_max(settings) == longest_answer_s
-    assert ingress.stop_s_max > finish_s_max(settings) + STOP_EXTRA_S
+    assert ingress.stop_s_max() > finish_s_max(settings) + STOP_EXTRA_S

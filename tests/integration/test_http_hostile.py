@@ -25,6 +25,7 @@ from notifier.http import Limits
 from notifier.ingress import Door
 from notifier.listener import Listener
 from notifier.record import Record
+from tests.owners import spin
 
 TOKEN = b"token-of-the-shop-1234567"
 PATH = b"/n/" + TOKEN
@@ -223,6 +224,23 @@ async def test_a_genuine_notification_is_answered_success(stage: Stage) -> None:
     ]
     assert body == b"success"
     assert [record.value for record in stage.inbox.records] == [BODY]
+
+
+async def test_other_limits_are_for_the_next_connection_and_this_one_ends_with_its_next_answer(stage: Stage) -> None:
+    """An idle connection is not closed: its next request may be on its way, and a POST is not sent again by itself."""
+    async with stage.connected() as (reader, writer), asyncio.timeout(PATIENCE_S):
+        writer.write(request())
+        head = await reader.readuntil(b"success")
+        assert b"Connection: close" not in head
+
+        stage.listener.limit(replace(LIMITS, body_bytes_max=len(BODY) - 1))
+        await spin()
+        writer.write(request())
+        last = await reader.read()
+
+    assert last.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nConnection: close\r\n" in last
+    assert (await stage.send(request())).raw.startswith(b"HTTP/1.1 413 ")
 
 
 GET = (HOST,)

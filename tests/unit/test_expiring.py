@@ -68,7 +68,7 @@ async def test_it_is_told_at_the_start(lines: Any) -> None:
     """Who starts it with an old settings file hears of it at once."""
     end = SystemClock().now() + DAY
 
-    async with expiring.telling_of_keys([channel(end)], SystemClock()):
+    async with expiring.telling_of_keys(lambda: [channel(end)], SystemClock()):
         await asyncio.sleep(0)
 
     assert [line["event"] for line in lines()] == ["key.expiring"]
@@ -78,7 +78,7 @@ async def test_it_is_told_daily(lines: Any, monkeypatch: pytest.MonkeyPatch) -> 
     """Whoever looked away the first time."""
     monkeypatch.setattr(expiring, "_TELL_EVERY_S", 0.0)
 
-    async with expiring.telling_of_keys([channel(SystemClock().now() + DAY)], SystemClock()):
+    async with expiring.telling_of_keys(lambda: [channel(SystemClock().now() + DAY)], SystemClock()):
         while len(lines()) < 3:  # noqa: ASYNC110 - each turn of the loop is a day here
             await asyncio.sleep(0)
 
@@ -91,3 +91,14 @@ def test_the_metric_tells_when_the_last_key_ends() -> None:
     ends = {one.labels["channel"]: one.value for one in family.samples}
     assert ends["ending"] == (NOW + 2 * DAY).timestamp()
     assert "endless" not in ends
+
+
+def test_the_metric_of_a_channel_goes_when_nothing_ends_any_more() -> None:
+    """Else the alarm for a key that was replaced by a reload, or whose channel is gone, would come all the same."""
+    before = [channel(NOW + DAY, name="replaced"), channel(NOW + DAY, name="gone")]
+    expiring.measure(before)
+
+    expiring.measure([channel(None, name="replaced")], before)
+
+    (family,) = [one for one in metrics.REGISTRY.collect() if one.name.endswith("_keys_end_timestamp_seconds")]
+    assert {one.labels["channel"] for one in family.samples} & {"replaced", "gone"} == set()

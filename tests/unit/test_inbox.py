@@ -30,6 +30,10 @@ class Broker:
         self.came = asyncio.Event()
         self.may_acknowledge = asyncio.Event()
         self.failure: Unavailable | None = None
+        self.timeout_s: float | None = None
+
+    def give_up_after(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
 
     async def __aenter__(self) -> Broker:
         return self
@@ -202,3 +206,18 @@ async def test_the_door_s_producer_is_kept_after_a_time_out(monkeypatch: pytest.
         pass
 
     assert (told["replace_on_timeout"], told["timeout_s"]) == (False, settings.ingress.append_timeout_s)
+
+
+async def test_another_patience_is_for_those_who_wait_already() -> None:
+    """All wait equally long, so the first to give up is the one that waits longest; none waits longer than one that comes now."""
+    broker = Broker()
+    async with an_inbox(broker, timeout_s=60.0) as inbox, asyncio.timeout(5):
+        waiting = asyncio.gather(inbox.append(a_record(1)), inbox.append(a_record(2)), return_exceptions=True)
+        await broker.came.wait()
+
+        inbox.give_up_after(TIMEOUT_S)
+
+        outcomes = [*await waiting, *await asyncio.gather(inbox.append(a_record(3)), return_exceptions=True)]
+        broker.may_acknowledge.set()
+    assert [(type(one), getattr(one, "why", None)) for one in outcomes] == [(Unavailable, "kafka_timeout")] * 3
+    assert broker.timeout_s == TIMEOUT_S

@@ -111,7 +111,9 @@ class Scene:
         self, body: bytes, *, token: str = TOKEN, query: str = "", traceparent: str | None = TRACEPARENT
     ) -> Answer:
         """What is answered."""
-        return await self.door.receive(Request(f"/n/{token}", query, FORM, traceparent, body))
+        receive = self.door.at(f"/n/{token}")
+        assert receive is not None, "a channel has this token"
+        return await receive(Request(f"/n/{token}", query, FORM, traceparent, body))
 
 
 def channel(name: str, token: str, *, asks: bool = False, not_after: datetime | None = None) -> Channel:
@@ -429,10 +431,23 @@ async def test_the_path_of_a_channel_is_known_byte_for_byte(scene: Scene) -> Non
     known = [
         path
         for path in (f"/n/{TOKEN}", f"/n/{TOKEN}/", f"//n/{TOKEN}", f"/N/{TOKEN}", "/n/", "/", TOKEN)
-        if scene.door.is_known(path)
+        if scene.door.at(path) is not None
     ]
 
     assert known == [f"/n/{TOKEN}"]
+
+
+async def test_a_notification_ends_with_the_channel_that_it_began_with(scene: Scene) -> None:
+    """Its body was still on the way when the channel left the settings; the next one finds it gone."""
+    path = f"/n/{TOKEN}"
+    receive = scene.door.at(path)
+    assert receive is not None
+
+    scene.door.use(Channels([channel("asking", ASKING_TOKEN, asks=True)]))
+
+    assert (await receive(Request(path, "", FORM, TRACEPARENT, genuine()))).status == 200
+    assert scene.door.at(path) is None
+    assert len(scene.inbox.records) == 1
 
 
 async def test_a_door_that_is_torn_down_says_nothing(scene: Scene, lines: Lines) -> None:
@@ -488,21 +503,42 @@ async def test_a_channel_that_fell_silent_is_told(lines: Lines) -> None:
     clock = MovedClock()
     door = Door(Channels([channel("shop-hkd", TOKEN)]), Inbox(durable=_set()), Gateway(Inbox()), clock)
     body, forged = genuine(), compose(GENUINE, "RSA2", OTHER_KEY)
+    receive = door.at(f"/n/{TOKEN}")
+    assert receive is not None
     for _ in range(2 * 24):
         clock.at += timedelta(hours=1)
         for _ in range(25):
-            await door.receive(Request(f"/n/{TOKEN}", "", FORM, None, body))
+            await receive(Request(f"/n/{TOKEN}", "", FORM, None, body))
         door.tell_silent()
 
     for _ in range(60):
         clock.at += timedelta(minutes=1)
-        await door.receive(Request(f"/n/{TOKEN}", "", FORM, None, forged))
+        await receive(Request(f"/n/{TOKEN}", "", FORM, None, forged))
         door.tell_silent()
 
     silent = [line for line in lines() if line["event"] == "channel.silent"]
     assert [(line["level"], line["channel"]) for line in silent] == [("warning", "shop-hkd")]
     assert 45 * 60 <= silent[0]["silent_s"] <= 60 * 60
     assert silent[0]["missed"] >= 20
+
+
+async def test_a_channel_that_left_the_settings_is_not_missed(lines: Lines) -> None:
+    clock = MovedClock()
+    door = Door(Channels([channel("shop-hkd", TOKEN)]), Inbox(durable=_set()), Gateway(Inbox()), clock)
+    receive = door.at(f"/n/{TOKEN}")
+    assert receive is not None
+    for _ in range(2 * 24):
+        clock.at += timedelta(hours=1)
+        for _ in range(25):
+            await receive(Request(f"/n/{TOKEN}", "", FORM, None, genuine()))
+        door.tell_silent()
+
+    door.use(Channels([]))
+    for _ in range(60):
+        clock.at += timedelta(minutes=1)
+        door.tell_silent()
+
+    assert [line for line in lines() if line["event"] == "channel.silent"] == []
 
 
 class MovedClock:

@@ -87,6 +87,9 @@ async def test_no_request_makes_a_series() -> None:
         FakeClock(),
     )
 
+    receive = door.at(f"/n/{TOKEN}")
+    assert receive is not None
+
     async def knock(number: int) -> None:
         for body in (
             _body(number),
@@ -96,8 +99,8 @@ async def test_no_request_makes_a_series() -> None:
             f"a={number}&a={number}".encode(),
             f"sign_type=T{number}&sign=x".encode(),
         ):
-            await door.receive(Request(f"/n/{TOKEN}", "", FORM, f"00-{number}", body))
-        await door.receive(Request(f"/n/{TOKEN}", f"out_trade_no={number}", FORM, None, b""))
+            await receive(Request(f"/n/{TOKEN}", "", FORM, f"00-{number}", body))
+        await receive(Request(f"/n/{TOKEN}", f"out_trade_no={number}", FORM, None, b""))
         door.refuse(f"/n/token-{number}", Rejected(404, "not_found"))
         door.refuse(f"/{number}", Rejected(405, "method"))
 

@@ -37,7 +37,11 @@ async def a_worker() -> AsyncIterator[workers._Worker]:
     await process.wait()
     reader, writer = await asyncio.open_connection(sock=ours)
     worker = workers._Worker(process, reader, writer)
-    async with asyncio.timeout(20), answer_parent(its, Reporter(), lambda _: None), asyncio.TaskGroup() as tasks:
+    async with (
+        asyncio.timeout(20),
+        answer_parent(its, Reporter(), lambda: None, lambda _: None),
+        asyncio.TaskGroup() as tasks,
+    ):
         listening = tasks.create_task(worker.listen())
         yield worker
         listening.cancel()
