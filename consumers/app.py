@@ -8,6 +8,8 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import BinaryIO, Literal
 
 from consumers.callees import Callees
@@ -20,10 +22,10 @@ from consumers.partition import PartitionLoop, StuckError, Work
 from consumers.rebuilding import RebuildLines, Rebuilds
 from consumers.serving import Means
 from consumers.view import RecreatedTopicError
-from notifier import logs, metrics, tracing
+from notifier import config, hangup, logs, metrics, tracing
 from notifier.app import Stop, run
 from notifier.clock import SystemClock
-from notifier.config import Address, Settings
+from notifier.config import BODY_BYTES_MAX, Address, Settings
 from notifier.health import Health, answer_health
 from notifier.kafka.access import Access
 from notifier.kafka.admin import require
@@ -31,6 +33,7 @@ from notifier.kafka.producer import Producer
 from notifier.kafka.reader import Reader
 from notifier.listening import address_of, listening
 from notifier.outage import Outages
+from notifier.reloading import Reloading
 from notifier.topics import Topics, record_bytes_max
 from notifier.views import RedisViews, WrongPolicyError
 
@@ -50,14 +53,16 @@ def run_consume(
     settings: Settings,
     *,
     listen: Address | None = None,
+    config_file: Path | None = None,
     rebuilds: Rebuilds | None = None,
     out: BinaryIO | None = None,
 ) -> None:
     """
-    Work until SIGTERM or SIGINT.
+    Work until SIGTERM or SIGINT; at SIGHUP, take changed settings over.
 
     Args:
         listen: where to answer for health and metrics, if anywhere.
+        config_file: what `--config` named: it is what is read again.
         rebuilds: shows how far a view that is built again has come, instead of log lines.
         out: where log lines go instead of stdout.
 
@@ -77,20 +82,24 @@ def run_consume(
         instance=f"{socket.gethostname()}-{os.getpid()}",
         otlp_endpoint=settings.telemetry.otlp_endpoint,
     )
+    reloading = Reloading(settings, config.reader(config_file, config.environment()))
     with LastResort(LEAVE_WITHIN_S) as last_resort:
-        run(_consume(job, settings, listen, rebuilds or RebuildLines(), last_resort))
+        run(_consume(job, reloading, listen, rebuilds or RebuildLines(), last_resort))
 
 
 async def _consume(
-    job: Job, settings: Settings, listen: Address | None, rebuilds: Rebuilds, last_resort: LastResort
+    job: Job, reloading: Reloading, listen: Address | None, rebuilds: Rebuilds, last_resort: LastResort
 ) -> None:
     stop = Stop(then=last_resort.begin)
     stop.on_signals(signal.SIGTERM, signal.SIGINT)
+    hangup.follow(reloading.ask, stop.say)
     outages = Outages()
     async with AsyncExitStack() as stack:
         # first of all, and outside of every task group: an address that cannot be had is one clear message
         sock = stack.enter_context(listening(listen, "--listen")) if listen is not None else None
-        loop = await stack.enter_async_context(partition_loop(job, settings, outages, rebuilds))
+        loop = await stack.enter_async_context(
+            partition_loop(job, reloading.settings, outages, rebuilds=rebuilds, reloading=reloading)
+        )
         address = None
         if sock is not None:
             address = address_of(sock)
@@ -106,9 +115,14 @@ async def _consume(
 
 @asynccontextmanager
 async def partition_loop(
-    job: Job, settings: Settings, outages: Outages, rebuilds: Rebuilds | None = None
+    job: Job,
+    settings: Settings,
+    outages: Outages,
+    *,
+    rebuilds: Rebuilds | None = None,
+    reloading: Reloading | None = None,
 ) -> AsyncIterator[PartitionLoop]:
-    """The job's loop with all that it needs, which is closed at the end of the block."""
+    """The job's loop with all that it needs, which is closed at the end of the block; `reloading` gives it new settings."""
     access = Access.to(settings.kafka, f"notifier-{job}-{os.getpid()}")
     topics, clock = Topics(settings.kafka.topic_prefix), SystemClock()
     store = RedisViews(settings.redis.url, key_prefix=settings.redis.key_prefix)
@@ -117,7 +131,7 @@ async def partition_loop(
         access,
         service=job,
         timeout_s=APPEND_TIMEOUT_S,
-        record_bytes_max=record_bytes_max(settings.ingress.body_bytes_max),
+        record_bytes_max=record_bytes_max(BODY_BYTES_MAX),
     )
     rebuilds = rebuilds or RebuildLines()
     async with AsyncExitStack() as stack:
@@ -125,8 +139,10 @@ async def partition_loop(
         stack.push_async_callback(reader.close)
         appender = await stack.enter_async_context(producer)
         work: Callable[[int], Work]
+        use: Callable[[Settings], None]
         if job == "orders":
-            work = OrdersJob(topics, store, reader, appender, outages, clock, settings.orders.quiet_s, rebuilds).work
+            orders = OrdersJob(topics, store, reader, appender, outages, clock, settings.orders.quiet_s, rebuilds)
+            work, use = orders.work, partial(_use_in_orders, orders)
             reads, writes = [topics.inbox], [topics.orders, topics.quarantine]
         else:
             client = await stack.enter_async_context(client_of(settings))
@@ -144,8 +160,11 @@ async def partition_loop(
             )
             callees = Callees(settings.endpoints, settings.delivery, lots)
             fanout = FanoutJob(means, callees, appender, settings.orders.quiet_s, rebuilds)
+            work, use = fanout.work, partial(_use_in_fanout, client, fanout)
+            reads, writes = [topics.orders, topics.commands], [topics.deliveries]
             show_endpoints(fanout)
-            work, reads, writes = fanout.work, [topics.orders, topics.commands], [topics.deliveries]
+        if reloading is not None:
+            await stack.enter_async_context(reloading.at_work(use))
 
         async def check() -> None:
             # aiokafka joins a group over topics that are not there, and looks for them again after a minute
@@ -165,6 +184,19 @@ async def partition_loop(
             ping=store.check,
             records_read=reader.records_read,
         )
+
+
+def _use_in_orders(job: OrdersJob, settings: Settings) -> None:
+    """All else that it goes by stands in the records."""
+    job.quiet_s = settings.orders.quiet_s
+
+
+def _use_in_fanout(client: Client, job: FanoutJob, settings: Settings) -> None:
+    delivery = settings.delivery
+    client.use(allow_networks=delivery.allow_networks, connections_max=delivery.concurrency)
+    before = job.callees.by_name
+    job.use(settings.endpoints, delivery, settings.orders.quiet_s)
+    show_endpoints(job, before)
 
 
 def client_of(settings: Settings, *, lookup: Lookup | None = None) -> Client:

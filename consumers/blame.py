@@ -35,6 +35,14 @@ class Blame:
         """Their names, as of the last note."""
         return tuple(self._failed_at)
 
+    def change(self, endpoints: int) -> None:
+        """There are so many now."""
+        self._endpoints = endpoints
+
+    def forget(self, name: str) -> None:
+        """An endpoint is no more, or is another one by now."""
+        self._failed_at.pop(name, None)
+
     def note(self, name: str, now: float, *, is_failing: bool) -> bool:
         """Take account of one endpoint after each of its attempts. Whether the verdict changed with it."""
         self._failed_at.pop(name, None)

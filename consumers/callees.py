@@ -7,7 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypedDict
 
 from consumers.backoff import RetryBudget
 from consumers.blame import Blame
@@ -53,21 +53,23 @@ class Callee:
     def __init__(
         self,
         endpoint: Endpoint,
+        delivery: Delivery,
         *,
-        pace: Pace,
         share: Share,
         blame: Blame,
         on_note: Callable[[Callee, float], None],
-        retry_s_max: float,
+        random: Callable[[], float],
     ) -> None:
         self.endpoint = endpoint
-        self._retry_s_max = retry_s_max
-        self._pace = pace
+        self._retry_s_max = delivery.retry_s_max
+        self._random = random
+        self._pace = _pace(endpoint, delivery, random)
         self._share = share
         self._blame = blame
         self._on_note = on_note
         self._budget = RetryBudget()
         self._measuring = Measuring()
+        self._has_left = False
         self._listeners: dict[Listener, None] = {}
         """In the order in which they are told; whoever took room goes to its end."""
         self._had_room = True
@@ -77,13 +79,47 @@ class Callee:
 
     @property
     def tls(self) -> ssl.SSLContext | None:
-        """
-        Whom to trust; None: the system's authorities. Read when it is first asked for.
+        """Whom to trust; None: the system's authorities. Made when it is first asked for."""
+        return trusting(self.endpoint.authorities) if self.endpoint.authorities is not None else None
 
-        Raises:
-            OSError: the endpoint's `ca_file` cannot be read any more.
+    # What the settings say of it
+
+    def change(self, endpoint: Endpoint, delivery: Delivery) -> None:
         """
-        return trusting(self.endpoint.ca_file) if self.endpoint.ca_file else None
+        Go by these settings from the next attempt on. How it fares is known of a URL: of another one nothing is known yet.
+        """
+        is_elsewhere = endpoint.url != self.endpoint.url
+        self.endpoint = endpoint
+        self._retry_s_max = delivery.retry_s_max
+        if is_elsewhere:
+            self._begin_anew(delivery)
+        else:
+            self._pace.change(**_measure(endpoint, delivery))
+        self._changed()
+
+    def _begin_anew(self, delivery: Delivery) -> None:
+        before = self.state
+        self._pace = _pace(self.endpoint, delivery, self._random)
+        self._budget = RetryBudget()
+        self._measuring = Measuring()
+        self._blame.forget(self.endpoint.name)
+        self._has_been_called = False
+        if self.state != before:
+            log.info("endpoint.resumed", endpoint=self.endpoint.name, reason="moved")
+            self._tell_state()
+
+    def leave(self) -> None:
+        """It is no longer in the settings: nothing is begun any more."""
+        self._has_left = True
+        self._blame.forget(self.endpoint.name)
+        self._share.dismiss()
+        self._listeners.clear()
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def is_at(self, url: str) -> bool:
+        """Whether this is where it is called now; what came of an attempt elsewhere says nothing about it."""
+        return self.endpoint.url == url and not self._has_left
 
     # Whether to call it
 
@@ -137,7 +173,7 @@ class Callee:
             self._changed()
 
     async def _take(self) -> bool:
-        if self._pace.is_paused and not self.room:
+        if self._has_left or (self._pace.is_paused and not self.room):
             return False
         pauses = self._pace.pauses_begun
         self._had_room = self._share.room > 1
@@ -147,8 +183,8 @@ class Callee:
         finally:
             if not is_taken:
                 self._changed()
-        if is_taken and self._pace.pauses_begun != pauses:
-            self._share.give_back()  # it was throttled between the slot and this turn of the loop
+        if is_taken and not self._may_still_begin(pauses):
+            self._share.give_back()  # it left or was throttled between the slot and this turn of the loop
             self._changed()
             return False
         if is_taken:
@@ -157,6 +193,9 @@ class Callee:
             self._adjust()
             self._had_room = self._share.room > 0
         return is_taken
+
+    def _may_still_begin(self, pauses: int) -> bool:
+        return not self._has_left and self._pace.pauses_begun == pauses
 
     # What came of it
 
@@ -172,6 +211,8 @@ class Callee:
             error: why it failed, in words.
             wish_s: how long the endpoint asked to be left alone (`backoff.retry_after_s`).
         """
+        if self._has_left:
+            return  # nothing follows from it, and who is not there is not counted among those that fail
         now, before, pauses = _now(), self.state, self._pace.pauses_begun
         self._budget.attempted(now)
         self._measuring.add(is_accepted=is_accepted, duration_ms=duration_ms, error=error)
@@ -236,7 +277,9 @@ class Callee:
     # Who hears of it
 
     def subscribe(self, listener: Listener) -> None:
-        """Tell it from now on. The loop is running."""
+        """Tell it from now on, if it is not told yet. The loop is running."""
+        if listener in self._listeners:
+            return
         self._listeners[listener] = None
         self._changed()
 
@@ -296,26 +339,38 @@ class Callees:
     """All endpoints of a process, sharing its bound on attempts in flight."""
 
     def __init__(self, endpoints: Sequence[Endpoint], delivery: Delivery, random: Callable[[], float]) -> None:
-        slots = Slots(delivery.concurrency)
+        self._random = random
+        self._slots = Slots(delivery.concurrency)
         self._blame = Blame(len(endpoints))
-        self.by_name = {
-            endpoint.name: Callee(
-                endpoint,
-                pace=Pace(
-                    concurrency=endpoint.concurrency,
-                    pause_s=delivery.first_retry_s,
-                    pause_s_max=min(delivery.retry_s_max, PROBE_S_MAX),
-                    suspend_after_s=delivery.suspend_after_s,
-                    random=random,
-                ),
-                share=slots.share(endpoint.concurrency),
-                blame=self._blame,
-                on_note=self._judge,
-                retry_s_max=delivery.retry_s_max,
-            )
-            for endpoint in endpoints
-        }
+        self.by_name = {endpoint.name: self._callee(endpoint, delivery) for endpoint in endpoints}
         self._wanting = lru_cache(_WANTING_MAX)(self._find_wanting)
+
+    def _callee(self, endpoint: Endpoint, delivery: Delivery) -> Callee:
+        return Callee(
+            endpoint,
+            delivery,
+            share=self._slots.share(endpoint.concurrency),
+            blame=self._blame,
+            on_note=self._judge,
+            random=self._random,
+        )
+
+    def change(self, endpoints: Sequence[Endpoint], delivery: Delivery) -> None:
+        """Go by these from now on: who stays keeps pace and place, who is new begins, who is not among them is not called."""
+        self._slots.change(delivery.concurrency)
+        self._blame.change(len(endpoints))
+        before = self.by_name
+        self.by_name = {}
+        for endpoint in endpoints:
+            callee = before.pop(endpoint.name, None)
+            if callee is None:
+                callee = self._callee(endpoint, delivery)
+            else:
+                callee.change(endpoint, delivery)
+            self.by_name[endpoint.name] = callee
+        for callee in before.values():
+            callee.leave()
+        self._wanting.cache_clear()
 
     def wanting(self, channel: str, event_type: str, flags_added: Collection[str] = ()) -> Sequence[Callee]:
         """Whom an event is for. Asked again it costs nothing, however many endpoints there are."""
@@ -336,6 +391,28 @@ class Callees:
                 self.by_name[name].throttle(now)
         else:
             log.info("endpoints.recovered", failing=failing, endpoints=endpoints)
+
+
+class _Measure(TypedDict):
+    """What the settings say of an endpoint's pace."""
+
+    concurrency: int
+    pause_s: float
+    pause_s_max: float
+    suspend_after_s: float
+
+
+def _measure(endpoint: Endpoint, delivery: Delivery) -> _Measure:
+    return _Measure(
+        concurrency=endpoint.concurrency,
+        pause_s=delivery.first_retry_s,
+        pause_s_max=min(delivery.retry_s_max, PROBE_S_MAX),
+        suspend_after_s=delivery.suspend_after_s,
+    )
+
+
+def _pace(endpoint: Endpoint, delivery: Delivery, random: Callable[[], float]) -> Pace:
+    return Pace(**_measure(endpoint, delivery), random=random)
 
 
 def _now() -> float:

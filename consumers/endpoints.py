@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable
+from collections.abc import Set as AbstractSet
 
 from consumers.recorder import Recorder
 from consumers.view import View
@@ -28,12 +29,28 @@ class Endpoints:
         self._clock = clock
         self._states: dict[str, EndpointState] = {}
         self._joined: set[str] = set()
+        self._learnt: set[str] = set()
 
     async def learn(self, names: Collection[str]) -> None:
         """Read what the log says of these."""
+        names = list(names)
         snapshot = await self._view.read(name.encode() for name in names)
         for record in snapshot.known.values():
             self.follow(record)
+        self._learnt.update(names)
+
+    @property
+    def learnt(self) -> AbstractSet[str]:
+        """Of whom it was asked what the log says."""
+        return self._learnt
+
+    def has_learnt(self, name: str) -> bool:
+        """Whether it was asked what the log says of this one. Until then it may be one that is left alone."""
+        return name in self._learnt
+
+    def forget(self, name: str) -> None:
+        """It left the settings: what the log says of it is asked again when it is back."""
+        self._learnt.discard(name)
 
     def follow(self, record: Record) -> None:
         """A record of the log is known, whoever wrote it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -34,6 +34,7 @@ from consumers.upkeep import Upkeep
 from consumers.view import Merging, View
 from consumers.watermark import Watermark
 from notifier import deliveries, events, position
+from notifier.config import Delivery, Endpoint
 from notifier.deliveries import Kind, kind_of
 from notifier.delivery import Lane, Ref, from_record, lane_key
 from notifier.endpoint_state import State, Why
@@ -68,7 +69,7 @@ def _due(record: Record) -> DueChange | None:
 LANES = Merging(merge=deliveries.merge, due=_due, version=deliveries.version, may_rest=deliveries.may_rest)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FanoutJob:
     """What all partitions of the job share."""
 
@@ -82,6 +83,14 @@ class FanoutJob:
     """Those at work now."""
     obeyed: dict[str, datetime] = field(default_factory=dict)
     """By endpoint: when the operator's word was given that was obeyed last."""
+
+    def use(self, endpoints: Sequence[Endpoint], delivery: Delivery, quiet_s: int) -> None:
+        """Take these settings instead. What is in flight ends; everything that begins from now on goes by them."""
+        self.means.delivery = delivery
+        self.quiet_s = quiet_s
+        self.callees.change(endpoints, delivery)
+        for partition in self.partitions:
+            partition.meet_newcomers()
 
     def work(self, partition: int) -> FanoutPartition:
         """The work on one partition."""
@@ -166,7 +175,7 @@ class FanoutPartition:
             endpoints=self._endpoints,
             due=self._due,
             callees=job.callees,
-            quiet_s=job.quiet_s,
+            quiet_s=lambda: job.quiet_s,
             here=lambda: (self._watermark.upto, self._commands_upto),
             commit=self._count_done,
         )
@@ -176,6 +185,7 @@ class FanoutPartition:
         self._has_room = asyncio.Event()
         self._changes: deque[tuple[str, State, Why]] = deque()
         self._has_changes = asyncio.Event()
+        self._may_have_newcomers = asyncio.Event()
 
     @property
     def waiting(self) -> int:
@@ -228,6 +238,7 @@ class FanoutPartition:
                 self._reading_back.run(),
                 self._write_changes(),
                 self._upkeep.run(),
+                self._follow_settings(),
             ):
                 tasks.create_task(helper)
             for callee in self._job.callees.by_name.values():
@@ -256,8 +267,9 @@ class FanoutPartition:
         commands = await feed.committed(topics.commands)
         await self._view.open(resumed.known_end)
         self._due.learn(await means.store.due_groups(topics.deliveries, self._partition))
-        await self._endpoints.learn(self._job.callees.by_name)
-        self._take_over_suspensions()
+        names = list(self._job.callees.by_name)
+        await self._endpoints.learn(names)
+        self._take_over_suspensions(names)
         written = await self._position()
         if resumed.committed is not None and resumed.is_recent:
             return _Begin(resumed.committed, commands.offset if commands else written.commands if written else 0)
@@ -278,9 +290,40 @@ class FanoutPartition:
         wanting = [name for name, callee in self._job.callees.by_name.items() if callee.endpoint.start == "earliest"]
         await self._endpoints.meet(((name, start) for name in wanting), is_behind=True)
 
-    def _take_over_suspensions(self) -> None:
+    def meet_newcomers(self) -> None:
+        """There are other endpoints than before: learn what the log says of those that are new."""
+        self._forget_who_left()
+        self._may_have_newcomers.set()
+
+    def _forget_who_left(self) -> None:
+        for name in self._endpoints.learnt - self._job.callees.by_name.keys():
+            self._endpoints.forget(name)
+
+    async def _follow_settings(self) -> None:
+        while True:
+            await self._meet_newcomers()
+            await self._may_have_newcomers.wait()
+
+    async def _meet_newcomers(self) -> None:
+        """Also those that came while the partition was being opened."""
+        self._may_have_newcomers.clear()
+        new = [name for name in self._job.callees.by_name if not self._endpoints.has_learnt(name)]
+        if not new:
+            return
+        await self._means.outages.ride_out(partial(self._endpoints.learn, new))
+        self._forget_who_left()  # there may have been another reload meanwhile
+        self._take_over_suspensions(new)
+        for callee in self._job.callees.by_name.values():
+            callee.subscribe(self)
+        await self._meet_those_behind()
+        self._due.changed.set()
+
+    def _take_over_suspensions(self, names: Collection[str]) -> None:
         """Who failed for long somewhere else is not called here as if nothing had been."""
-        for name, callee in self._job.callees.by_name.items():
+        for name in names:
+            callee = self._job.callees.by_name.get(name)
+            if callee is None:
+                continue
             known = self._endpoints.get(name)
             if known is not None and known.state is State.SUSPENDED and known.reason is Why.FAILING:
                 callee.suspend_at_start()
@@ -349,6 +392,8 @@ class FanoutPartition:
     async def _spread(self, records: Sequence[Stored], wanted: Sequence[_Wanted]) -> None:
         """Give each event to the lanes that want it."""
         met = {one.callee.endpoint.name: one.stored.offset for one in reversed(wanted)}
+        if any(self._wants_all(one.callee) for one in wanted):
+            await self._meet_those_behind()
         await self._endpoints.meet(met.items())
         snapshot = await self._view.read(one.key for one in wanted)
         known = {key: from_record(record).lane for key, record in snapshot.known.items()}
@@ -372,6 +417,10 @@ class FanoutPartition:
             todo = Todo(ref, one.telling, one.stored.offset, arrived_at)
             is_behind = known.get(one.key, Lane()).first is not None
             self._serving.tell(one.key, one.callee, one.telling, todo, is_behind=is_behind)
+
+    def _wants_all(self, callee: Callee) -> bool:
+        """Whether it begins with what the topic holds, and has just come into the settings: it is met as one of those behind."""
+        return callee.endpoint.start == "earliest" and self._endpoints.get(callee.endpoint.name) is None
 
     def _telling_of(self, stored: Stored) -> Telling | None:
         """An event as it is told; None where the record is none of ours, which must hold nothing up."""

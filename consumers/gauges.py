@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 
 from consumers.callees import Callee
@@ -9,8 +10,11 @@ from consumers.fanout import FanoutJob
 from notifier import metrics
 
 
-def show_endpoints(job: FanoutJob) -> None:
-    """Let the metrics ask from now on."""
+def show_endpoints(job: FanoutJob, before: Iterable[str] = ()) -> None:
+    """Let the metrics ask from now on. `before`: the endpoints that there were until now."""
+    for name in set(before) - job.callees.by_name.keys():
+        metrics.ENDPOINT_WAITING.forget(name)
+        metrics.ENDPOINT_SUSPENDED.forget(name)
     for name, callee in job.callees.by_name.items():
         metrics.ENDPOINT_WAITING.of(name).set_function(partial(_waiting, job, name))
         metrics.ENDPOINT_SUSPENDED.of(name).set_function(partial(_is_suspended, job, callee))

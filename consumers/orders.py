@@ -47,7 +47,7 @@ def merge(known: Record | None, new: Record) -> Record:
 ORDERS = Merging(merge=merge, due=lambda _: None, version=events.version_of, may_rest=lambda _: True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OrdersJob:
     """What all partitions of the job share."""
 
@@ -58,7 +58,7 @@ class OrdersJob:
     outages: Outages
     clock: Clock
     quiet_s: int
-    """After this an order that did not change keeps only a pointer in the view."""
+    """After this an order that did not change keeps only a pointer in the view. A reload may change it, and nothing else."""
     rebuilds: Rebuilds = field(default_factory=RebuildLines)
     folding: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One partition is folded at a time: what it amounts to is then on its way to Kafka while the next one is folded."""

@@ -90,6 +90,15 @@ class Pace:
         self._next_at = 0.0
         self._is_probing = False
 
+    def change(self, *, concurrency: int, pause_s: float, pause_s_max: float, suspend_after_s: float) -> None:
+        """Go by these from now on (as at the beginning); how it fares stays known. A pause that has begun is not cut."""
+        self._concurrency = concurrency
+        self._pause_s_first = min(pause_s, pause_s_max)
+        self._pause_s_max = pause_s_max
+        self._suspend_after_s = suspend_after_s
+        self._pause_s = min(self._pause_s, pause_s_max)
+        self._at_once = min(self._at_once, concurrency)
+
     @property
     def is_paused(self) -> bool:
         """Whether there is a pause before each attempt."""

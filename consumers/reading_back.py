@@ -67,14 +67,15 @@ class ReadingBack:
             await asyncio.sleep(PAUSE_S)
 
     async def _read_for(self, name: str, begin: int, callee: Callee) -> None:
-        """Read on until so much waits that reading more would only fill memory, or until it has caught up."""
+        """Read on until so much waits that reading more would only fill memory, until it leaves, or until it has caught up."""
         topic = self._means.topics.orders
         async with aclosing(self._means.reader.read(topic, self._partition, begin, self._upto())) as chunks:
             async for chunk in chunks:
                 await self._write_down(callee, chunk)
                 await self._endpoints.read_for(name, chunk.next_offset)
                 begin = chunk.next_offset
-                if self._due.waiting(name) >= self._means.waiting_max // 2:
+                has_left = self._callees.by_name.get(name) is not callee
+                if has_left or self._due.waiting(name) >= self._means.waiting_max // 2:
                     return
         if begin >= self._upto():
             self._endpoints.joins(name)  # nothing is given to the others between these two

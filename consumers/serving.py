@@ -57,9 +57,9 @@ GONE = 410
 """RFC 9110, 15.5.11: the endpoint is no more, and says that this is for ever."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Means:
-    """What serving needs of its process."""
+    """What serving needs of its process. Only `delivery` changes: a reload puts another in its place, as a whole."""
 
     topics: Topics
     delivery: Delivery
@@ -198,9 +198,10 @@ class Serving:
                         return
                     lane.is_calling = lane.is_engaged = True
                     lane.attempt += 1
+                    url = lane.callee.endpoint.url
                     answer = await self._call(lane, todo.telling)
                     lane.is_calling = False
-                if not await self._judge(lane, todo, answer):
+                if not await self._judge(lane, todo, answer, url):
                     return
                 lane.is_engaged = False
         finally:
@@ -240,18 +241,20 @@ class Serving:
             trace(lane, telling, answer, traceparent, began)
         return answer
 
-    async def _judge(self, lane: ActiveLane, todo: Todo, answer: Answer) -> bool:
-        """Record what came of an attempt; whether the lane goes on."""
+    async def _judge(self, lane: ActiveLane, todo: Todo, answer: Answer, url: str) -> bool:
+        """Record what came of an attempt at that URL; whether the lane goes on."""
         means = self._means
         now = means.clock.now()
         wish_s = None if answer.is_accepted else retry_after_s(answer.retry_after, now)
-        lane.callee.note(
-            is_accepted=answer.is_accepted, duration_ms=answer.duration_ms, error=in_words(answer), wish_s=wish_s
-        )
+        is_there = lane.callee.is_at(url)
+        if is_there:
+            lane.callee.note(
+                is_accepted=answer.is_accepted, duration_ms=answer.duration_ms, error=in_words(answer), wish_s=wish_s
+            )
         if answer.is_accepted:
             await self._settle(lane, todo, Outcome.ACCEPTED, answer)
             return True
-        if answer.status_code == GONE:
+        if answer.status_code == GONE and is_there:
             self._on_gone(lane.callee.endpoint.name)
         elif self._is_over(lane.callee.endpoint.name, lane.since, now):
             await self._settle(lane, todo, Outcome.DEAD, answer)
@@ -264,7 +267,8 @@ class Serving:
             retry_s_max=means.delivery.retry_s_max,
             random=means.random,
         )  # fmt: skip
-        retry_s = lane.callee.within_budget(retry_s)
+        # where it was called is not where it is called now: that it failed there is no reason to wait
+        retry_s = lane.callee.within_budget(retry_s) if is_there else 0.0
         if answer.status_code == GONE:
             # it is left alone whatever this is; when an operator resumes it, what waits shall be ready
             retry_s = min(retry_s, means.delivery.first_retry_s)

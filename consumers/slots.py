@@ -38,6 +38,13 @@ class Slots:
         """How many slots are taken."""
         return self.bound - self._free
 
+    def change(self, bound: int) -> None:
+        """Have so many from now on. What is taken is not taken away: where it is more, nothing is given until it is less."""
+        self._free += bound - self.bound
+        self.bound = bound
+        self._reserved = bound // _RESERVED_PART
+        self._hand_out()
+
     def share(self, limit: int) -> Share:
         """A new endpoint's part, of at most `limit` slots."""
         return Share(self, limit)
@@ -77,7 +84,7 @@ class Slots:
             (self._favoured if share.is_favoured else self._others).add(share)
 
     def _hand_out(self) -> None:
-        while self._free:
+        while self._free > 0:
             share = self._next()
             if share is None:
                 return

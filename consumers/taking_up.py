@@ -62,8 +62,8 @@ class TakingUp:
         now_ms = self._means.clock.now_ms()
         for name, due_ms in self._due:
             callee = self._callees.by_name.get(name)
-            if callee is None or self._endpoints.is_left_alone(name):
-                continue  # it left the settings, or is left alone: what waits stays
+            if callee is None or not self._endpoints.has_learnt(name) or self._endpoints.is_left_alone(name):
+                continue  # it left the settings, has just come into them, or is left alone: what waits stays
             if due_ms > now_ms:
                 wait_s = min(wait_s, (due_ms - now_ms) / 1000)
             elif self._serving.room(callee):

@@ -50,7 +50,7 @@ class Upkeep:
         endpoints: Endpoints,
         due: DueTimes,
         callees: Callees,
-        quiet_s: int,
+        quiet_s: Callable[[], int],
         here: Callable[[], tuple[int, int]],
         commit: Callable[[], None],
     ) -> None:
@@ -76,7 +76,7 @@ class Upkeep:
             self._due.learn(await ride_out(partial(means.store.due_groups, means.topics.deliveries, self._partition)))
             await ride_out(partial(self._endpoints.learn, self._callees.by_name))
             await self._write_position()
-            await ride_out(partial(self._view.rest, means.clock.now_ms() - self._quiet_s * 1000))
+            await ride_out(partial(self._view.rest, means.clock.now_ms() - self._quiet_s() * 1000))
             async with asyncio.TaskGroup() as renewing:
                 for key in await ride_out(self._old):
                     renewing.create_task(self._recorder.record(key, lambda known: known))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -592,14 +592,14 @@ def test_who_wants_an_event_is_who_says_so(
     assert callees.wanting(channel, event_type, list(flags_added)) is wanting, "asked again it costs nothing"
 
 
-def test_two_thousand_endpoints_are_there_at_once(tmp_path: Path) -> None:
-    """Nothing is read and nothing made for an endpoint before it is called: no file is there."""
-    endpoints = [endpoint(f"e{number}", ca_file=tmp_path / f"{number}.pem") for number in range(2_000)]
+def test_two_thousand_endpoints_are_there_at_once() -> None:
+    """Nothing is made for an endpoint before it is called: these are no certificates."""
+    endpoints = [endpoint(f"e{number}", authorities=f"those of {number}") for number in range(2_000)]
 
     callees = Callees(endpoints, Delivery(), lambda: 1.0)
 
     assert list(callees.by_name) == [f"e{number}" for number in range(2_000)]
-    with pytest.raises(OSError, match="No such file"):
+    with pytest.raises(ssl.SSLError):
         _ = callees.by_name["e0"].tls
 
 
@@ -616,3 +616,91 @@ async def test_how_an_endpoint_fares_can_be_seen() -> None:
     seen = callee.measures
     assert (seen.attempts, seen.success_rate, seen.p50_ms, seen.p99_ms) == (4, 0.75, 20.0, 30.0)
     assert seen.last_error == "it answered 500"
+
+
+# Other settings
+
+
+@in_virtual_time
+async def test_another_bound_is_the_bound_from_the_next_attempt_on() -> None:
+    """Of the endpoint and of the process; what is in flight beyond it ends, and nobody begins until there is room again."""
+    callees = callees_of("a", "b", "c", concurrency=4)
+    a, b, c = callees.by_name.values()
+    async with asyncio.TaskGroup() as tasks:
+        for after_s in (0.5, 1.0, 1.0, 1.0):
+            tasks.create_task(attempt(a, is_accepted=True, for_s=after_s))
+            tasks.create_task(attempt(b, is_accepted=True, for_s=1.0))
+        await spin()
+
+        callees.change([endpoint(name, concurrency=1) for name in "abc"], Delivery(concurrency=2))
+        for callee in (a, b, c):
+            for _ in range(2):
+                tasks.create_task(attempt(callee, is_accepted=True, for_s=1.0))
+        await spin()
+        assert (a.in_flight, b.in_flight, c.in_flight) == (4, 4, 0)
+
+        await asyncio.sleep(0.7)
+        assert (a.in_flight, b.in_flight, c.in_flight) == (3, 4, 0), "one ended, and seven are still more than two"
+        await asyncio.sleep(0.5)
+        assert a.in_flight + b.in_flight + c.in_flight == 2
+        assert max(a.in_flight, b.in_flight, c.in_flight) == 1
+    assert a.in_flight == b.in_flight == c.in_flight == 0
+
+
+@in_virtual_time
+async def test_who_left_is_not_called_though_it_waited_for_its_turn() -> None:
+    """And that is said at once: what is held for it in memory holds up the offset."""
+    callees = callees_of("oms", concurrency=1)
+    oms, began = callees.by_name["oms"], now()
+    async with asyncio.TaskGroup() as tasks:
+        first, second = (tasks.create_task(attempt(oms, is_accepted=True, for_s=1.0)) for _ in range(2))
+        await spin()
+
+        callees.change([], Delivery())
+
+        assert await second is False
+        assert await attempt(oms, is_accepted=True) is False
+        assert now() == began
+        assert await first is True, "what is in flight ends"
+    assert callees.wanting("shop-hkd", "order.paid") == ()
+
+
+@in_virtual_time
+async def test_who_left_is_not_counted_among_those_that_fail() -> None:
+    """The verdict once named an endpoint that was not there any more, and that ended the process."""
+    names = [f"e{number}" for number in range(10)]
+    callees = callees_of(*names)
+    leaving = callees.by_name["e0"]
+    for name in names[:-1]:
+        await attempt(callees.by_name[name], is_accepted=False)
+
+    callees.change([endpoint(name) for name in names[1:]], Delivery())
+    leaving.note(is_accepted=False)
+    for name in names[1:]:
+        await attempt(callees.by_name[name], is_accepted=False)
+
+    assert [callees.by_name[name].is_paused for name in names[1:]] == [False] * 9, "nine are not ten"
+
+
+@in_virtual_time
+async def test_a_suspended_endpoint_that_moves_is_active_and_said_to_be(said: Said) -> None:
+    callees = callees_of("oms", suspend_after_s=5.0)
+    oms, partition = callees.by_name["oms"], Partition()
+    oms.subscribe(partition)
+    oms.suspend_at_start()
+
+    callees.change([endpoint("oms", url="https://merchant.example/other")], Delivery())
+
+    assert (oms.state, oms.room, partition.states) == ("active", 8, ["suspended", "active"])
+    assert said() == [("endpoint.resumed", "info", {"endpoint": "oms", "reason": "moved"})]
+
+
+@in_virtual_time
+async def test_who_wants_what_is_asked_anew() -> None:
+    """What was found before is kept, however often it is asked for."""
+    callees = callees_of("oms")
+    assert len(callees.wanting("shop-hkd", "order.paid")) == 1
+
+    callees.change([endpoint("oms", events=("order.closed",))], Delivery())
+
+    assert callees.wanting("shop-hkd", "order.paid") == ()
