@@ -13,7 +13,7 @@ from notifier.alipayhk.keys import RsaKey
 from notifier.channel import Channel, Channels, KeyInRing
 from notifier.errors import Unavailable
 from notifier.evidence import Policy
-from notifier.http import Request
+from notifier.http import Answer, Request
 from notifier.ingress import Door
 from notifier.record import Record
 from notifier.tracing import Span
@@ -108,6 +108,13 @@ def request(body: bytes, traceparent: str | None = GIVEN) -> Request:
     return Request(f"/n/{TOKEN}", "", FORM, traceparent, body)
 
 
+async def received(at: Door, one: Request) -> Answer:
+    """What the door answers."""
+    receive = at.at(one.path)
+    assert receive is not None, "a channel has this token"
+    return await receive(one)
+
+
 async def travelled(inbox: Inbox, merchants: Merchants, *, told: int) -> None:
     """Fold what the inbox has, and tell the merchants."""
     world = World()
@@ -129,7 +136,7 @@ async def test_from_the_post_to_the_webhook_it_is_one_trace(collected: Collected
     """Each step is a part of the one before it, in the trace that the proxy began."""
     inbox, merchants = Inbox(), Merchants()
 
-    await door(inbox).receive(request(compose(GENUINE, "RSA2", KEY)))
+    await received(door(inbox), request(compose(GENUINE, "RSA2", KEY)))
     await travelled(inbox, merchants, told=1)
 
     receive, fold, deliver = collected.one("receive"), collected.one("fold"), collected.one("deliver")
@@ -148,7 +155,7 @@ async def test_without_a_collector_the_trace_goes_through_as_it_came() -> None:
     """Merchants and logs have it anyway."""
     inbox, merchants = Inbox(), Merchants()
 
-    await door(inbox).receive(request(compose(GENUINE, "RSA2", KEY)))
+    await received(door(inbox), request(compose(GENUINE, "RSA2", KEY)))
     await travelled(inbox, merchants, told=1)
 
     assert inbox.records[0].header("traceparent") == GIVEN.encode()
@@ -160,7 +167,7 @@ async def test_each_attempt_is_a_span_of_its_own(collected: Collected) -> None:
     inbox, merchants = Inbox(), Merchants()
     merchants.answers["oms"] += [FAILED]
 
-    await door(inbox).receive(request(compose(GENUINE, "RSA2", KEY), None))
+    await received(door(inbox), request(compose(GENUINE, "RSA2", KEY), None))
     await travelled(inbox, merchants, told=1)
 
     deliver = collected.one("deliver")
@@ -169,7 +176,7 @@ async def test_each_attempt_is_a_span_of_its_own(collected: Collected) -> None:
 
 async def test_what_was_not_stored_says_why(collected: Collected) -> None:
     """And that it was the append that it failed by."""
-    await door(Inbox(Unavailable("kafka", "kafka_timeout"))).receive(request(compose(GENUINE, "RSA2", KEY)))
+    await received(door(Inbox(Unavailable("kafka", "kafka_timeout"))), request(compose(GENUINE, "RSA2", KEY)))
 
     assert {span.name: span.error for span in collected.spans} == {
         "receive": "kafka_timeout",
@@ -183,7 +190,7 @@ async def test_what_was_not_stored_says_why(collected: Collected) -> None:
 )
 async def test_strangers_make_no_spans(collected: Collected, body: bytes) -> None:
     """Whoever floods the door floods no collector."""
-    await door(Inbox()).receive(request(body))
+    await received(door(Inbox()), request(body))
 
     assert collected.spans == []
 
@@ -192,7 +199,7 @@ async def test_a_span_tells_nothing_that_is_nobodys_business(collected: Collecte
     """S12: ids, counts and outcomes; no URL, no token, no signature, nothing about who paid."""
     inbox, merchants = Inbox(), Merchants()
 
-    await door(inbox).receive(request(compose(GENUINE, "RSA2", KEY)))
+    await received(door(inbox), request(compose(GENUINE, "RSA2", KEY)))
     await travelled(inbox, merchants, told=1)
 
     assert {name for span in collected.spans for name in span.attributes} <= ATTRIBUTES
