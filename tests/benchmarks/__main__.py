@@ -172,7 +172,7 @@ async def _measure(services: Services, folder: Path, size: Size, chosen: list[st
         "g": lambda place: measure_warm(place, orders=size.orders),
         "h": lambda place: measure_fast(place, endpoints=20, events=size.events, rounds=size.rounds),
         "i": lambda place: measure_isolation(
-            place, endpoints=size.merchants, rate=100, seconds=size.seconds, rounds=min(size.rounds, 2)
+            place, endpoints=size.merchants, rate=50, seconds=size.seconds, rounds=min(size.rounds, 2)
         ),
         "j": lambda place: measure_dead(place, waiting=5 * size.waiting, seconds=4 * size.seconds),
         "k": lambda place: measure_recovery(place, waiting=size.waiting),
