@@ -224,6 +224,15 @@ def _end_s_max(name: str) -> float:
     return finish_s_max(plain) + TIMEOUT_S + INGRESS_STOP_EXTRA_S
 
 
+def test_a_reload_sends_what_is_taken() -> None:
+    """A signal that the program does not know would end it, in the middle of what it does."""
+    for path in UNITS:
+        assert unit(path)["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    for name in ("serve", "consume"):
+        (entry,) = [one for one in COMMANDS if one.name == name]
+        assert "SIGHUP" in load(entry).help
+
+
 class TestScaling:
     """More processes where there is more to do, and never more than there is work to share."""
 
