@@ -11,6 +11,7 @@ instead of the record. Keys are spread over them by their checksum.
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -145,11 +146,14 @@ class RedisViews:
 
     def __init__(self, url: str, *, key_prefix: str, timeout_s: float = 5.0, connections_max: int = 32) -> None:
         self._prefix = key_prefix
+        self._timeout_s = timeout_s
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=connections_max,
             timeout=timeout_s,
-            socket_timeout=timeout_s,
+            # the deadline is ours: redis-py's is an `asyncio.wait_for`, which before Python 3.12 keeps a cancellation for itself
+            # that comes when the command has just been written
+            socket_timeout=None,
             socket_connect_timeout=timeout_s,
             # our own loop tries again; a hidden repetition only hides how long Redis was away
             retry=Retry(NoBackoff(), 0),
@@ -175,7 +179,7 @@ class RedisViews:
             WrongPolicyError: `maxmemory-policy` is not `noeviction`.
             Unavailable: no answer.
         """
-        async with _answering():
+        async with _answering(self._timeout_s):
             memory = await self._redis.info("memory")
         policy = memory.get("maxmemory_policy", "noeviction")
         if policy != "noeviction":
@@ -205,7 +209,7 @@ class RedisViews:
 
     async def _asked(self, answer: Awaitable[object]) -> object:
         try:
-            async with _answering():
+            async with _answering(self._timeout_s):
                 return await answer
         except ResponseError as error:  # NoPermissionError and its like
             raise Unavailable("redis", type(error).__name__) from error
@@ -219,14 +223,14 @@ class RedisViews:
         """
         view = self._view(topic, partition)
         while True:
-            async with _answering():
+            async with _answering(self._timeout_s):
                 found = await self._redis.hmget(view[0], [_POSITION, _RESTED, *keys])
             position, rested, *packed = cast("list[bytes | None]", found)  # the connection decodes nothing
             entries: list[Kept | Pointer | None] = [_kept(one) if one is not None else None for one in packed]
             missing = [at for at, entry in enumerate(entries) if entry is None] if rested is not None else []
             if missing:
                 where = [name for at in missing for name in (self._small(topic, partition, keys[at]), keys[at])]
-                async with _answering():
+                async with _answering(self._timeout_s):
                     position_then, *resting = await self._read_resting(keys=view, args=where)
                 if position_then != position:
                     continue
@@ -258,7 +262,7 @@ class RedisViews:
             )
         ]
         arguments = ["" if expected is None else expected, position, _list(flat), _list(changes)]
-        async with _answering():
+        async with _answering(self._timeout_s):
             return bool(await self._move(keys=keys, args=arguments))
 
     async def due(
@@ -266,7 +270,7 @@ class RedisViews:
     ) -> list[tuple[bytes, int]]:
         """The keys of a group that are due from one time to another (None: at any time) and when, the longest due first."""
         until = "+inf" if until_ms is None else until_ms
-        async with _answering():
+        async with _answering(self._timeout_s):
             found = await self._redis.zrangebyscore(
                 self._due(topic, partition, group), from_ms, until, start=0, num=limit, withscores=True
             )
@@ -275,7 +279,7 @@ class RedisViews:
     async def due_groups(self, topic: str, partition: int) -> list[DueGroup]:
         """What the due index holds, group by group; none that is empty."""
         prefix = self._due(topic, partition, "")
-        async with _answering():
+        async with _answering(self._timeout_s):
             found = await self._due_groups(keys=self._view(topic, partition))
         each = iter(cast("list[bytes | int]", found))
         return [
@@ -285,7 +289,7 @@ class RedisViews:
 
     async def rested_upto(self, topic: str, partition: int) -> int:
         """The offset below which every record was offered to `rest`."""
-        async with _answering():
+        async with _answering(self._timeout_s):
             rested = await self._redis.hget(self._name(topic, partition, "view"), _RESTED.decode())
         return int(rested) if rested is not None else 0
 
@@ -299,7 +303,7 @@ class RedisViews:
                 _OFFSET.pack(pointer.offset),
                 _POINTER.pack(*pointer),
             )
-        async with _answering():
+        async with _answering(self._timeout_s):
             await self._rest(keys=self._view(topic, partition), args=arguments)
 
     async def drop_below(self, topic: str, partition: int, start: int) -> None:
@@ -308,12 +312,12 @@ class RedisViews:
         numbers = [(swept + step) % _SMALL_HASHES for step in range(_SWEPT_AT_ONCE)]
         self._swept[topic, partition] = (swept + _SWEPT_AT_ONCE) % _SMALL_HASHES
         names = [self._name(topic, partition, f"resting:{number}") for number in numbers]
-        async with _answering():
+        async with _answering(self._timeout_s):
             await self._drop(keys=names, args=[_OFFSET.pack(start)])
 
     async def forget(self, topic: str, partition: int) -> None:
         """Throw the view away."""
-        async with _answering():
+        async with _answering(self._timeout_s):
             await self._forget(keys=self._view(topic, partition))
 
     def _name(self, topic: str, partition: int, what: str) -> str:
@@ -345,11 +349,13 @@ def _kept(packed: bytes) -> Kept:
 
 
 @asynccontextmanager
-async def _answering() -> AsyncIterator[None]:
+async def _answering(within_s: float) -> AsyncIterator[None]:
     """What time will mend is Unavailable; any other answer of Redis is a mistake of ours and stays what it is."""
     try:
-        yield
+        async with asyncio.timeout(within_s):
+            yield
     except (
+        TimeoutError,
         RedisConnectionError,
         RedisTimeoutError,
         ReadOnlyError,

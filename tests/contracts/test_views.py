@@ -224,6 +224,27 @@ async def test_a_redis_that_says_nothing_is_unavailable_in_time() -> None:
         await views.close()
 
 
+async def test_who_is_cancelled_while_it_is_asked_hears_of_it(store: ViewStore) -> None:
+    """
+    At whatever moment: a task group cancels only once.
+
+    redis-py kept a cancellation that came when a command had just been written. A fan-out's partition was taken away, and one of
+    its tasks went on as if it had not been: each such process was still there when it was told to end.
+    """
+    await store.read(TOPIC, P, [b"k"])
+    is_done = False
+    turns = 0
+    while not is_done:
+        async with asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(store.read(TOPIC, P, [b"k"]))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            is_done = asking.done()
+            asking.cancel()
+        assert is_done or asking.cancelled(), f"after {turns} turns of the event loop"
+        turns += 1
+
+
 async def test_a_redis_that_may_drop_keys_is_refused(redis_url: str) -> None:
     from redis.asyncio import Redis
 
