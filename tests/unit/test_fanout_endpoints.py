@@ -93,6 +93,12 @@ def state_of(world: World, name: str = "oms") -> EndpointState:
     return endpoint_state.from_record(found[-1])
 
 
+def places(world: World) -> list[tuple[int, int]]:
+    """Where fan-out was in its two inputs, each time it wrote that down."""
+    found = [one.record for one in world.logs.records(TOPICS.deliveries, P) if one.record.key == position.KEY]
+    return [(at.orders, at.commands) for at in map(position.from_record, found)]
+
+
 async def until(world: World, holds: Callable[[], bool]) -> None:
     """Return when something holds, looked at whenever a record lands."""
     async with asyncio.timeout(WAIT_S):
@@ -435,6 +441,22 @@ async def test_what_comes_when_too_much_waits_is_a_dead_letter_at_once(
     await said(world, owner, word("redrive", *(once_more(world, order=one.order) for one in dead)))
 
 
+async def test_what_comes_behind_what_waits_waits_with_it_however_much_waits(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    """Lanes are counted, not events: given up, it would come to its merchant after what came later."""
+    owner = await opened(waiting_max=2)
+    await said(world, owner, word("suspend"))
+    await published("T1", "T2")
+    await owner.work_off()
+    await published("T1", statuses=LIFE[2:])
+    await owner.work_off()
+    await said(world, owner, word("resume"))
+
+    await merchants.until(lambda: merchants.versions("oms", "T1") == [1, 2])
+    assert all(one.outcome is not Outcome.DEAD for one in recorded(world))
+
+
 async def test_what_waits_is_written_again_daily(
     opened: Opened, published: Published, world: World, always_looking: None
 ) -> None:
@@ -444,6 +466,7 @@ async def test_what_waits_is_written_again_daily(
     await published("T1")
     await owner.work_off()
     await until(world, lambda: any(one.outcome is Outcome.WAITING for one in recorded(world)))
+    await until(world, lambda: places(world)[-1:] == [(1, 1)])
     count = len(world.logs.records(TOPICS.deliveries, P))
     world.clock.at += later(days=1.1)
     world.logs.now_ms = world.clock.now_ms()
