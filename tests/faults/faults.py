@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tests.faults import on_kafka, on_processes, on_redis, on_time
+from tests.faults import on_fanout, on_kafka, on_processes, on_redis, on_time
 from tests.faults.stage import Stage
 
 IN_FLIGHT_MAX = 48
@@ -21,6 +21,8 @@ class Fault:
     """How many webhooks merchants may accept once more; None: partitions change hands, and with each time some."""
     is_between: bool = False
     """It comes between two halves, when all of the first is told: what it takes away must have been used before."""
+    delivery_timeout_s: float | None = None
+    """How long merchants may take in this run, where it is not as in all others: the fault is theirs as well."""
 
     @property
     def name(self) -> str:
@@ -55,5 +57,13 @@ FAULTS = {
         Fault(on_time.inbox_truncated),
         Fault(on_time.compacted, is_between=True),
         Fault(on_time.newer_state_version, repeats_max=None),
+        *(
+            Fault(play, repeats_max=IN_FLIGHT_MAX * times, delivery_timeout_s=on_fanout.DELIVERY_TIMEOUT_S)
+            for play, times in (
+                (on_fanout.fanout_kill9, len(on_fanout.BAD_DAYS)),
+                (on_fanout.fanout_sigstop, len(on_fanout.BAD_DAYS)),
+                (on_fanout.fanout_storm, 2 * on_fanout.VISITS * len(on_fanout.BAD_DAYS)),
+            )
+        ),
     )
 }

@@ -42,7 +42,7 @@ async def rebalance_storm(stage: Stage) -> None:
     for _ in range(10):
         for job, topics in reads.items():
             group, _ = stage.groups[job]
-            await _visit(stage, group, topics)
+            await visit(stage, group, topics)
     await stage.at_rest()
 
 
@@ -58,7 +58,7 @@ class _Given(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships 
         """It has done nothing with them."""
 
 
-async def _visit(stage: Stage, group: str, topics: list[str]) -> None:
+async def visit(stage: Stage, group: str, topics: list[str]) -> None:
     """Be a member of a group until given a share of its partitions."""
     visitor = AIOKafkaConsumer(
         **stage.access.options,

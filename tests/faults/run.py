@@ -104,13 +104,16 @@ async def _play(fault: Fault, services: Services, folder: Path, wish: Wish, outc
     webhooks: list[Webhook] = []
 
     # what waits while it is compacted away is skipped: a promise of its own, not the one that is looked at here
-    fails_at, ends_at = (0.0, 0.0) if fault.is_between else (planned_s * 0.2, planned_s * 0.5)
+    fails_at, ends_at = (
+        (0.0, 0.0) if fault.is_between or fault.delivery_timeout_s else (planned_s * 0.2, planned_s * 0.5)
+    )
     async with (
-        shops(secrets, webhooks, fails_at=fails_at, ends_at=ends_at) as urls,
+        shops(secrets, webhooks, fails_at=fails_at, ends_at=ends_at) as merchants,
         asyncio.TaskGroup() as tasks,
     ):
         ports = Ports.free()
-        file = write(folder, Setup(services.addresses, ports, accounts, MERCHANTS, urls, secrets, DELIVERY_TIMEOUT_S))
+        timeout_s = fault.delivery_timeout_s or DELIVERY_TIMEOUT_S
+        file = write(folder, Setup(services.addresses, ports, accounts, MERCHANTS, merchants.urls, secrets, timeout_s))
         with file.open("a", encoding="utf-8") as more:
             more.write(_MORE_SETTINGS.format(session_timeout_s=wish.session_timeout_s))
         settings = config.load(file, {})
@@ -133,6 +136,7 @@ async def _play(fault: Fault, services: Services, folder: Path, wish: Wish, outc
                 settings.redis.key_prefix,
                 running,
                 alipayhk,
+                merchants,
                 wish.session_timeout_s,
             )
             try:

@@ -2,7 +2,8 @@
 The merchants' systems, in a process of their own: however busy AlipayHK is, they answer.
 
 `shops` starts it; run as a program it is that process. What it was sent it writes to its standard output before it answers: an
-object in MessagePack for each webhook, behind a length of four bytes.
+object in MessagePack for each webhook, behind a length of four bytes. Before each merchant stands a `Front`, whose mood it is
+told by a line of JSON on its standard input.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import struct
 import sys
-from asyncio import StreamReader
+from asyncio import StreamReader, StreamReaderProtocol, StreamWriter
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import msgspec
 import uvloop
@@ -22,6 +24,7 @@ from notifier.clock import SystemClock
 from notifier.demo.history import Webhook
 from notifier.demo.world.merchants import FAILING, MERCHANTS, BadDay, open_shops
 from notifier.webhooks import Secret
+from tests.faults.moods import Front, Mood
 
 _LENGTH = struct.Struct(">I")
 
@@ -34,12 +37,25 @@ class _Told(msgspec.Struct):
     ends_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Shops:
+    """The merchants: the URL of each by its name."""
+
+    urls: dict[str, str]
+    _tell: StreamWriter
+
+    async def be(self, moods: Mapping[str, Mood]) -> None:
+        """Let these merchants be in these moods, and all others well."""
+        self._tell.write(msgspec.json.encode(moods) + b"\n")
+        await self._tell.drain()
+
+
 @asynccontextmanager
 async def shops(
     secrets: Mapping[str, str], webhooks: list[Webhook], *, fails_at: float, ends_at: float
-) -> AsyncIterator[dict[str, str]]:
+) -> AsyncIterator[Shops]:
     """
-    The merchants for a block; the URL of each by its name. What they are sent comes into `webhooks`, in the order of answers.
+    The merchants for a block. What they are sent comes into `webhooks`, in the order of answers.
 
     One of them answers 500 from `fails_at` to `ends_at`, in seconds from its first webhook.
     """
@@ -47,13 +63,14 @@ async def shops(
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.faults.shops", begin, stdin=PIPE, stdout=PIPE, start_new_session=True
     )
-    out = process.stdout
+    out, its_input = process.stdout, process.stdin
     assert out is not None
+    assert its_input is not None
     try:
         urls = msgspec.msgpack.decode(await _frame(out), type=dict[str, str])
         async with asyncio.TaskGroup() as tasks:
             taking = tasks.create_task(_take(out, webhooks))
-            yield urls
+            yield Shops(urls, its_input)
             taking.cancel()
     finally:
         process.kill()
@@ -92,9 +109,17 @@ async def _serve(begin: _Told) -> None:
 
     secrets = [Secret.parse(begin.secrets[merchant.name]) for merchant in MERCHANTS]
     async with open_shops(secrets, _Written(), bad_day, SystemClock()) as urls:
-        _write(urls)
+        fronts = {name: Front(url) for name, url in urls.items()}
+        for front in fronts.values():
+            await front.open()
+        _write({name: front.url for name, front in fronts.items()})
+        told = StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: StreamReaderProtocol(told), sys.stdin)
         # until the process that started it is gone
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        while line := await told.readline():
+            moods = msgspec.json.decode(line, type=dict[str, Mood])
+            for name, front in fronts.items():
+                await front.be(moods.get(name, Mood.WELL))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from notifier.local import Server
 from notifier.topics import Topics, partition_of
 from tests.faults.cluster import Cluster
 from tests.faults.product import Line, Part
+from tests.faults.shops import Shops
 from tests.waiting import until
 
 SEEN_WITHIN_S = 60.0
@@ -45,6 +46,7 @@ class Stage:
     key_prefix: str
     parts: list[Part]
     alipayhk: AlipayHK
+    shops: Shops
     session_timeout_s: float
     figures: dict[str, float] = field(default_factory=dict)
     """What a fault has measured, by name."""
