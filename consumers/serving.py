@@ -353,14 +353,18 @@ class Serving:
         say(lane, todo, Outcome.DEAD, None, self._means.clock.now(), error="too_many_waiting")
         self._release(todo)
 
-    async def give_up_what_is_over(self, name: str, callee: Callee) -> None:
-        """Give up what has had its time while its endpoint only failed: it would wait for a probe of its own for ever."""
+    async def give_up_what_is_over(self, name: str, callee: Callee) -> bool:
+        """
+        Give up some of what has had its time while its endpoint only failed: it would wait for a probe of its own for ever.
+
+        What has been the first for longest is due first, nearly: only where all that was looked at is over there may be more.
+        """
         means = self._means
-        topic = means.topics.deliveries
         due = await means.store.due(
-            topic, self._partition, name, until_ms=means.clock.now_ms(), limit=GIVEN_UP_AT_ONCE_MAX
+            means.topics.deliveries, self._partition, name, until_ms=None, limit=GIVEN_UP_AT_ONCE_MAX
         )
         snapshot = await self._view.read(key for key, _ in due if not self.is_busy(key))
+        over = 0
         async with asyncio.TaskGroup() as giving_up:
             for key, record in snapshot.known.items():
                 delivery, now = from_record(record), means.clock.now()
@@ -372,6 +376,8 @@ class Serving:
                     )
                     self._hold(lane)
                     giving_up.create_task(self._give_up(lane))
+                    over += 1
+        return over == GIVEN_UP_AT_ONCE_MAX
 
     async def _give_up(self, lane: ActiveLane) -> None:
         try:

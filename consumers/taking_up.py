@@ -18,6 +18,7 @@ PAUSE_S = 0.005
 """Between two rounds through what is due: news come by the thousand, and a round is for all of them."""
 
 GIVE_UP_EVERY_S_MAX = 60.0
+GIVEN_UP_ROUNDS_MAX = 10
 
 
 class TakingUp:
@@ -41,8 +42,8 @@ class TakingUp:
         self._endpoints = endpoints
         self._due = due
         self._callees = callees
-        self._given_up_at: dict[str, float] = {}
-        """By endpoint: when it was last looked through for what is over, in the loop's time."""
+        self._give_up_at: dict[str, float] = {}
+        """By endpoint: when it is to be looked through for what is over, in the loop's time."""
 
     async def run(self) -> None:
         """Take up until cancelled."""
@@ -64,12 +65,13 @@ class TakingUp:
             callee = self._callees.by_name.get(name)
             if callee is None or not self._endpoints.has_learnt(name) or self._endpoints.is_left_alone(name):
                 continue  # it left the settings, has just come into them, or is left alone: what waits stays
+            if callee.is_paused:
+                wait_s = min(wait_s, await self._give_up_what_is_over(name, callee))
             if due_ms > now_ms:
                 wait_s = min(wait_s, (due_ms - now_ms) / 1000)
             elif self._serving.room(callee):
                 await self._means.outages.ride_out(partial(self._take_up, name, callee))
             else:
-                await self._give_up_what_is_over(name, callee)
                 wait_s = min(wait_s, max(callee.ready_in_s, PAUSE_S), NO_ROOM_S)
         return wait_s
 
@@ -97,9 +99,16 @@ class TakingUp:
             if delivery.lane.turns and not serving.is_busy(key) and not serving.is_finishing:
                 serving.take_up(delivery, key, callee, tellings)
 
-    async def _give_up_what_is_over(self, name: str, callee: Callee) -> None:
+    async def _give_up_what_is_over(self, name: str, callee: Callee) -> float:
+        """Whatever its pace: what waits must not outlive its time because few probes are made. In how many seconds again."""
         now = asyncio.get_running_loop().time()
-        every_s = min(self._means.delivery.give_up_after_s / 10, GIVE_UP_EVERY_S_MAX)
-        if callee.is_paused and now - self._given_up_at.get(name, now - every_s) >= every_s:
-            self._given_up_at[name] = now
-            await self._means.outages.ride_out(partial(self._serving.give_up_what_is_over, name, callee))
+        every_s = max(min(self._means.delivery.give_up_after_s / 10, GIVE_UP_EVERY_S_MAX), PAUSE_S)
+        next_at = self._give_up_at.get(name, now)
+        if next_at > now:
+            return next_at - now
+        self._give_up_at[name] = now + every_s
+        for _ in range(GIVEN_UP_ROUNDS_MAX):
+            if not await self._means.outages.ride_out(partial(self._serving.give_up_what_is_over, name, callee)):
+                return every_s
+        del self._give_up_at[name]  # there is more; others have their turn first
+        return PAUSE_S

@@ -206,8 +206,8 @@ class Ingress:
             measure(settings.channels, before.channels)
 
     async def health(self) -> Health:
-        """Ready once the inbox's partitions are known, and not while stopping."""
-        return Health(is_ready=self._is_open and self._inbox.is_ready, dependencies={"kafka": self._inbox.is_ready})
+        """Ready once the inbox's partitions are known, and not while stopping; whether Kafka answers is told beside it."""
+        return Health(is_ready=self._is_open and self._inbox.is_ready, dependencies={"kafka": self._inbox.is_answering})
 
     async def metrics(self) -> str:
         """This process' metrics."""

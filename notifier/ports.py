@@ -29,6 +29,11 @@ class InboxAppender(Protocol):
 class PatientInbox(InboxAppender, Protocol):
     """An inbox whose patience can be set."""
 
+    @property
+    def is_answering(self) -> bool:
+        """Did Kafka answer when it was asked last?"""
+        ...
+
     def give_up_after(self, timeout_s: float) -> None:
         """How long an append may wait for its acknowledgement from now on."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from notifier.topics import Topics, plans
@@ -33,9 +34,21 @@ async def create_topics(
             # that they will be there is answered before they are
             while not await _are_there(admin, topics):  # noqa: ASYNC110 - the broker tells nobody
                 await asyncio.sleep(0.02)
+            await _until_led(bootstrap_servers, topics, partitions)
     finally:
         await admin.close()
     return topics
+
+
+async def _until_led(bootstrap_servers: str, topics: Topics, partitions: int) -> None:
+    """Return when each partition's leader answers: it is named before it knows that it is one."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
+    await consumer.start()
+    try:
+        named = [topics.inbox, topics.orders, topics.deliveries, topics.commands, topics.quarantine]
+        await consumer.end_offsets([TopicPartition(topic, at) for topic in named for at in range(partitions)])
+    finally:
+        await consumer.stop()
 
 
 async def _are_there(admin: AIOKafkaAdminClient, topics: Topics) -> bool:

@@ -95,6 +95,11 @@ class Inbox:
         return bool(self._queues)
 
     @property
+    def is_answering(self) -> bool:
+        """Did Kafka answer when it was asked last? Who is ready goes on trying all the same."""
+        return self.is_ready and "kafka" not in self._outages.current
+
+    @property
     def unacknowledged(self) -> int:
         """Appends that wait for their acknowledgement."""
         return self._unacknowledged

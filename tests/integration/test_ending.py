@@ -49,6 +49,7 @@ class Hanging:
 
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     is_ready: bool = True
+    is_answering: bool = True
 
     async def append(self, record: Record) -> None:
         """As `InboxAppender`."""

@@ -10,6 +10,7 @@ import pytest
 import consumers.fanout
 import consumers.reading_back
 import consumers.serving
+import consumers.taking_up
 import consumers.upkeep
 from consumers.client import Answer
 from consumers.fanout import FanoutPartition
@@ -422,6 +423,24 @@ async def test_what_waits_for_an_endpoint_that_only_fails_is_given_up_in_its_tim
 
     assert len(merchants.told) < 20
     assert {one.error for one in recorded(world) if one.outcome is Outcome.DEAD} <= {None, "endpoint_failing"}
+
+
+async def test_it_is_given_up_when_its_time_is_over_and_not_when_a_probe_comes_round(
+    opened: Opened, published: Published, merchants: Merchants, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With six seconds to give up after, some were dead after a hundred: what was due later was not looked at before."""
+    monkeypatch.setattr(consumers.taking_up, "GIVE_UP_EVERY_S_MAX", 0.01)
+    merchants.answers["oms"] += [FAILED] * 1_000
+    owner = await opened(give_up_after_s=60.0, first_retry_s=300.0, retry_s_max=300.0)
+    await published(*(f"T{number}" for number in range(20)))
+    await owner.work_off()
+    await until(world, lambda: len(recorded(world)) >= 20)
+    told = len(merchants.told)
+
+    world.clock.at += timedelta(seconds=61)
+    await until(world, lambda: len({one.order for one in recorded(world) if one.outcome is Outcome.DEAD}) == 20)
+
+    assert len(merchants.told) == told
 
 
 async def test_what_comes_when_too_much_waits_is_a_dead_letter_at_once(
