@@ -29,6 +29,7 @@ async def measure_dead(place: Installation, *, waiting: int, seconds: float) -> 
     before = await _redis_bytes(place)
     async with gathered(crowd, place.sink_port):
         with measured(place.folder, "fanout", config) as fanout:
+            cpu_before = fanout.cpu_s()
             async with Producer(place.access, service="benchmark", timeout_s=60.0) as producer:
                 for first in range(0, waiting, 5_000):
                     backlog = [
@@ -41,7 +42,6 @@ async def measure_dead(place: Installation, *, waiting: int, seconds: float) -> 
             async def is_written() -> bool:
                 return await _done(place) >= waiting
 
-            cpu_before = fanout.cpu_s()
             await until(is_written, WRITTEN_WITHIN_S)
             bytes_each = (await _redis_bytes(place) - before) / waiting
             asked, cpu_s = crowd.asked["dead"], fanout.cpu_s()
