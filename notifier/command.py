@@ -12,8 +12,8 @@ from typing import Literal
 
 import msgspec
 
-from notifier.errors import NewerStateError
 from notifier.record import Record
+from notifier.versioned import reader
 
 STATE_VERSION = 1
 DELIVERIES_MAX = 200
@@ -43,14 +43,7 @@ class Command(msgspec.Struct, frozen=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Command).decode
-
-
-class _Head(msgspec.Struct):
-    state_version: int
-
-
-_decode_head = msgspec.json.Decoder(_Head).decode
+_read = reader(Command, STATE_VERSION)
 
 
 def to_record(command: Command) -> Record:
@@ -66,6 +59,4 @@ def from_record(record: Record) -> Command:
         NewerStateError: a later release wrote it.
         msgspec.DecodeError: it is none of ours.
     """
-    if _decode_head(record.value).state_version > STATE_VERSION:
-        raise NewerStateError
-    return _decode(record.value)
+    return _read(record)

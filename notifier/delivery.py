@@ -13,8 +13,8 @@ from enum import StrEnum
 
 import msgspec
 
-from notifier.errors import NewerStateError
 from notifier.record import Record
+from notifier.versioned import reader
 
 STATE_VERSION = 1
 
@@ -269,13 +269,8 @@ class DeliveryRecord(msgspec.Struct, frozen=True):
     state_version: int = STATE_VERSION
 
 
-class _Head(msgspec.Struct):
-    state_version: int
-
-
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(DeliveryRecord).decode
-_decode_head = msgspec.json.Decoder(_Head).decode
+_read = reader(DeliveryRecord, STATE_VERSION)
 
 
 def lane_key(endpoint: str, channel: str, order: str) -> bytes:
@@ -300,15 +295,7 @@ def from_record(record: Record) -> DeliveryRecord:
         NewerStateError: a later release wrote it.
         msgspec.DecodeError: it is none of ours.
     """
-    try:
-        delivery = _decode(record.value)
-    except msgspec.ValidationError:
-        if _decode_head(record.value).state_version > STATE_VERSION:
-            raise NewerStateError from None
-        raise
-    if delivery.state_version > STATE_VERSION:
-        raise NewerStateError
-    return delivery
+    return _read(record)
 
 
 def merge(known: Record | None, new: Record) -> Record:

@@ -14,8 +14,8 @@ from math import inf
 
 import msgspec
 
-from notifier.errors import NewerStateError
 from notifier.record import Record
+from notifier.versioned import reader
 
 STATE_VERSION = 1
 PAUSES_MAX = 32
@@ -134,14 +134,7 @@ def _rank(state: EndpointState) -> tuple[Round, datetime, bool, int, float, tupl
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(EndpointState).decode
-
-
-class _Head(msgspec.Struct):
-    state_version: int
-
-
-_decode_head = msgspec.json.Decoder(_Head).decode
+_read = reader(EndpointState, STATE_VERSION)
 
 
 def to_record(state: EndpointState) -> Record:
@@ -157,9 +150,7 @@ def from_record(record: Record) -> EndpointState:
         NewerStateError: a later release wrote it.
         msgspec.DecodeError: it is none of ours.
     """
-    if _decode_head(record.value).state_version > STATE_VERSION:
-        raise NewerStateError
-    return _decode(record.value)
+    return _read(record)
 
 
 def merge(known: Record, new: Record) -> Record:

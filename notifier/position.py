@@ -10,8 +10,8 @@ from datetime import datetime
 
 import msgspec
 
-from notifier.errors import NewerStateError
 from notifier.record import Record
+from notifier.versioned import reader
 
 STATE_VERSION = 1
 KEY = b"~position"
@@ -34,14 +34,7 @@ def join(one: Position, other: Position) -> Position:
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Position).decode
-
-
-class _Head(msgspec.Struct):
-    state_version: int
-
-
-_decode_head = msgspec.json.Decoder(_Head).decode
+_read = reader(Position, STATE_VERSION)
 
 
 def to_record(position: Position) -> Record:
@@ -57,9 +50,7 @@ def from_record(record: Record) -> Position:
         NewerStateError: a later release wrote it.
         msgspec.DecodeError: it is none of ours.
     """
-    if _decode_head(record.value).state_version > STATE_VERSION:
-        raise NewerStateError
-    return _decode(record.value)
+    return _read(record)
 
 
 def merge(known: Record, new: Record) -> Record:
