@@ -408,10 +408,11 @@ class Serving:
         """Events' bodies, from the orders view or else from the log at their offsets; None: superseded and compacted away."""
         means, topic = self._means, self._means.topics.orders
         read = await means.store.read(topic, self._partition, [key for key, _ in turns])
-        here = [
-            _if_it_is(turn, key, record_in(key, entry)) if isinstance(entry, Kept) else None
-            for (key, turn), entry in zip(turns, read.entries, strict=True)
+        kept = [
+            record_in(key, entry) if isinstance(entry, Kept) else None
+            for (key, _), entry in zip(turns, read.entries, strict=True)
         ]
+        here = [_if_it_is(turn, key, record) for (key, turn), record in zip(turns, kept, strict=True)]
         missing = [turn.offset for (_, turn), record in zip(turns, here, strict=True) if record is None]
         stored = await means.reader.some(topic, self._partition, missing)
         there = [
@@ -478,9 +479,10 @@ class Serving:
                 return
 
 
-def _if_it_is(turn: Turn, key: bytes, record: Record) -> Record | None:
+def _if_it_is(turn: Turn, key: bytes, record: Record | None) -> Record | None:
     """The record, if it is this order's at this version."""
-    return record if record.key == key and events.version_of(record) == turn.version else None
+    is_it = record is not None and record.key == key and events.version_of(record) == turn.version
+    return record if is_it else None
 
 
 def _take_one(counter: Counter[_T], key: _T) -> None:

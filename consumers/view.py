@@ -20,7 +20,7 @@ from typing import NamedTuple
 from consumers.rebuilding import RebuildLines, Rebuilds
 from consumers.turns import in_turns
 from notifier import metrics
-from notifier.kept import kept, record_in
+from notifier.kept import kept, record_at, record_in
 from notifier.logs import get_logger
 from notifier.ports import Appender, Chunk, DueChange, Kept, LogReader, Pointer, ViewStore
 from notifier.record import Record, Stored
@@ -191,7 +191,7 @@ class View:
                     held_max = HELD_MAX if catching_up.behind else MOVED_AT_ONCE
                     if chunk.next_offset < upto and len(catching_up.held) < held_max:
                         continue
-                    await self._heal(catching_up.newest())
+                    await self._heal(catching_up)
                     if not await self._move(position, chunk.next_offset, catching_up.written()):
                         return
                     position = chunk.next_offset
@@ -219,11 +219,13 @@ class View:
                 catching_up.known[key] = records[key], entry.offset
         return True
 
-    async def _heal(self, newest: Sequence[Record]) -> None:
+    async def _heal(self, catching_up: _CatchingUp) -> None:
         """Append the newest again where an older record lies last, before the position may pass it (rule 6)."""
+        newest = catching_up.newest()
         if not newest:
             return
         offsets = await self._appender.append(self.topic, self.partition, newest)
+        catching_up.healed(offsets)
         self.known_end = max(self.known_end, offsets[-1] + 1)
         metrics.LOGS_HEALED.of(self.topic).inc(len(newest))
         log.warning("log.healed", topic=self.topic, partition=self.partition, records=len(newest))
@@ -273,22 +275,28 @@ class View:
         self, keys: Sequence[bytes], entries: Sequence[Kept | Pointer | None], *, is_strict: bool = True
     ) -> dict[bytes, Record] | None:
         """
-        The records that entries stand for; what only a pointer is left of is read from the log, by one seek each.
+        The records that entries stand for; what is not kept whole, or by a later release, is read from the log at its offset.
 
         None if a pointer dangles, in strict reading; else such a key is left out. A pointer below the log's start is of what was
         deleted: never seen.
         """
         records: dict[bytes, Record] = {}
+        elsewhere: dict[bytes, Kept | Pointer] = {}
         for key, entry in zip(keys, entries, strict=True):
-            match entry:
-                case Kept():
-                    records[key] = record_in(key, entry)
-                case Pointer():
-                    stored = await self._reader.one(self.topic, self.partition, entry.offset)
-                    if stored and stored.record.key == key and self._merging.version(stored.record) == entry.version:
-                        records[key] = stored.record
-                    elif is_strict and entry.offset >= (await self._reader.bounds(self.topic, self.partition))[0]:
-                        return None
+            record = record_in(key, entry) if isinstance(entry, Kept) else None
+            if record is not None:
+                records[key] = record
+            elif entry is not None:
+                elsewhere[key] = entry
+        if elsewhere:
+            offsets = [entry.offset for entry in elsewhere.values()]
+            found = await self._reader.some(self.topic, self.partition, offsets)
+            for key, entry in elsewhere.items():
+                record = record_at(entry, key, found.get(entry.offset), self._merging.version)
+                if record is not None:
+                    records[key] = record
+                elif is_strict and entry.offset >= (await self._reader.bounds(self.topic, self.partition))[0]:
+                    return None
         return records
 
 
@@ -331,6 +339,15 @@ class _CatchingUp:
     def newest(self) -> list[Record]:
         """The merged state of each key of which an older record lies last."""
         return [self.known[key][0] for key in self.behind]
+
+    def healed(self, offsets: Sequence[int]) -> None:
+        """
+        The newest were appended at these offsets.
+
+        There they stay: where they came from compaction may take them, and what was joined of two lay nowhere before.
+        """
+        for key, offset in zip(self.behind, offsets, strict=True):
+            self.known[key] = self.known[key][0], offset
 
     def written(self) -> dict[bytes, tuple[Record, int]]:
         """What the view has not got yet; from now on it has, or all of this is given up."""

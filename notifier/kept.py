@@ -8,15 +8,20 @@ to know each member of each record, and to fall back where one is not as expecte
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import lz4.block
 import msgspec
 
-from notifier.errors import NewerStateError
-from notifier.ports import Kept
-from notifier.record import Headers, Record
+from notifier.ports import Kept, Pointer
+from notifier.record import Headers, Record, Stored
 
 _FORMAT = b"\1"
-"""The first byte of all that is kept. Another dictionary is another format: what an old one made must be read with it."""
+"""
+The first byte of all that is kept. Another dictionary is another format: what an old one made must be read with it.
+
+What a later release keeps is read from the log instead, so releases that keep records differently live side by side in one Redis.
+"""
 
 _DICTIONARY = (
     # a lane with one event that waits; the others have less
@@ -55,14 +60,19 @@ def kept(record: Record, offset: int) -> Kept:
     return Kept(offset, _FORMAT + lz4.block.compress(_encode((record.headers, record.value)), dict=_DICTIONARY))
 
 
-def record_in(key: bytes, entry: Kept) -> Record:
-    """
-    The record that a view keeps of a key.
-
-    Raises:
-        NewerStateError: a later release wrote it.
-    """
+def record_in(key: bytes, entry: Kept) -> Record | None:
+    """The record that a view keeps of a key; None: a later release keeps it, in a way that is not known here (`record_at`)."""
     if entry.body[:1] != _FORMAT:
-        raise NewerStateError
+        return None
     headers, value = _decode(lz4.block.decompress(memoryview(entry.body)[1:], dict=_DICTIONARY))
     return Record(key, value, headers)
+
+
+def record_at(
+    entry: Kept | Pointer, key: bytes, stored: Stored | None, version: Callable[[Record], int]
+) -> Record | None:
+    """The record that an entry stands for, from what lies in the log at its offset; None: that is another, or nothing."""
+    if stored is None or stored.record.key != key:
+        return None
+    is_it = isinstance(entry, Kept) or version(stored.record) == entry.version
+    return stored.record if is_it else None

@@ -14,8 +14,8 @@ from contextlib import aclosing
 
 from notifier import events
 from notifier.errors import Unavailable
-from notifier.kept import record_in
-from notifier.ports import Kept, LogReader, Pointer, ViewRead, ViewStore
+from notifier.kept import record_at, record_in
+from notifier.ports import Kept, LogReader, ViewRead, ViewStore
 from notifier.record import Record
 from notifier.topics import partition_of
 
@@ -76,14 +76,15 @@ class Lookup:
         partition = partition_of(key, self._partitions)
         read = await self._store.read(self._topic, partition, [key])
         (entry,) = read.entries
-        match entry:
-            case Kept():
-                return record_in(key, entry)
-            case Pointer():
-                async with self._reading:
-                    stored = await self._reader.one(self._topic, partition, entry.offset)
-                if stored and stored.record.key == key and events.version_of(stored.record) == entry.version:
-                    return stored.record
+        record = record_in(key, entry) if isinstance(entry, Kept) else None
+        if record is not None:
+            return record
+        if entry is not None:
+            async with self._reading:
+                stored = await self._reader.one(self._topic, partition, entry.offset)
+            record = record_at(entry, key, stored, events.version_of)
+            if record is not None:
+                return record
         async with self._reading:
             return await self._find_behind(key, partition, read)
 

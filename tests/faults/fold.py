@@ -90,4 +90,5 @@ def kept_in(key: bytes, packed: bytes) -> Kept:
     """An entry of a view, as it lies in Redis: an offset of eight bytes, then the record; how that is packed is the project's."""
     (offset,) = _OFFSET.unpack_from(packed)
     record = record_in(key, ports.Kept(offset, packed[_OFFSET.size :]))
+    assert record is not None, "one release wrote all of it"
     return Kept(offset, tuple(record.headers), record.value)

@@ -7,7 +7,7 @@ import hashlib
 import random
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import Context
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,11 +23,14 @@ from notifier.config import Delivery
 from notifier.http import Request
 from notifier.ingress import SUCCESS, Door
 from notifier.kafka.group import Commit, Source
+from notifier.kept import record_in
 from notifier.outage import Outages
+from notifier.ports import DueChange, Kept, ViewStore
 from notifier.record import Record
 from notifier.topics import Topics
 from tests.fakes import FakeLogs, FakeViews, Fault, Place
 from tests.owners import NOON
+from tests.releases import LaterViews
 from tests.simulation.alipayhk import AlipayHK, accounts
 from tests.simulation.loop import PROCESS, Process, SeededLoop
 from tests.simulation.members import Commits, DoorInbox, Fate, Member, P
@@ -97,6 +100,32 @@ class SeededLogs(FakeLogs):
         return start, end
 
 
+class WatchedViews(FakeViews):
+    """Redis; what is written to it is looked at."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.network)
+        self._world = world
+
+    async def write(
+        self,
+        topic: str,
+        partition: int,
+        *,
+        expected: int | None,
+        position: int,
+        entries: Mapping[bytes, Kept],
+        due: Sequence[DueChange],
+    ) -> bool:
+        """Move the view. An entry names where its record lies, so that it can be had from there as well (S10)."""
+        log = self._world.logs.history[topic, partition]
+        for key, entry in entries.items():
+            record = record_in(key, entry)
+            if record is not None and record != log[entry.offset]:
+                self._world.broken.append(f"S10 {topic}: what is kept of {key!r} does not lie at {entry.offset}")
+        return await super().write(topic, partition, expected=expected, position=position, entries=entries, due=due)
+
+
 class World:
     """Everything of one seed."""
 
@@ -110,7 +139,9 @@ class World:
         self.counts: defaultdict[str, int] = defaultdict(int)
         self.network = SeededNetwork(self._rng("network"), before_work=self._tell_time)
         self.logs = SeededLogs(self, self._rng("logs"))
-        self.views = FakeViews(self.network)
+        self.views = WatchedViews(self)
+        self._are_mixed = seed % 3 == 0
+        self._releases = self._rng("releases")
         self.replay = Replay(TOPICS, endpoints())
         self.commits = Commits(self.network, self._fate_of_commit, self._committed)
         self.merchants = Merchants(self._rng("merchants"), self.network, self.say)
@@ -205,8 +236,12 @@ class World:
     async def _run(self, process: Process, job: Job) -> None:
         outages, rng = Outages(), self._rng(process.name)
         member = self.members[process] = Member(self.logs, self.commits, rng, outages)
+        views: ViewStore = self.views
+        if self._are_mixed and self._releases.random() < 0.5:
+            self.say(f"{process.name} is of a later release")
+            views = LaterViews(self.views)
         if job == "orders":
-            orders = OrdersJob(TOPICS, self.views, self.logs, self.logs, outages, self.clock, self.quiet_s)
+            orders = OrdersJob(TOPICS, views, self.logs, self.logs, outages, self.clock, self.quiet_s)
             work = orders.work(P)
             running = member.run(work)
         else:
@@ -214,7 +249,7 @@ class World:
                 TOPICS,
                 self.delivery,
                 self.merchants,
-                self.views,
+                views,
                 self.logs,
                 outages,
                 self.clock,

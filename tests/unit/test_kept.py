@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notifier import events
 from notifier import kept as packing
-from notifier.errors import NewerStateError
-from notifier.kept import kept, record_in
-from notifier.ports import Kept
-from notifier.record import Record
+from notifier.kept import kept, record_at, record_in
+from notifier.ports import Kept, Pointer
+from notifier.record import Record, Stored
 from tests.golden import make
 
 HEADERS = st.lists(st.tuples(st.text(max_size=20), st.binary(max_size=60)), max_size=12).map(tuple)
@@ -44,9 +44,23 @@ def test_of_our_own_records_little_is_kept(name: str, bytes_max: int) -> None:
     assert len(entry.body) <= bytes_max
 
 
-def test_what_a_later_release_keeps_is_left_alone() -> None:
-    with pytest.raises(NewerStateError):
-        record_in(b"shop-hkd/A", Kept(0, b"\2whatever"))
+def test_what_a_later_release_keeps_is_read_from_the_log() -> None:
+    record, entry = golden("orders"), Kept(7, b"\2whatever")
+
+    assert record_in(record.key, entry) is None
+    assert record_at(entry, record.key, Stored(record, 7, 0), events.version_of) == record
+
+
+@pytest.mark.parametrize(
+    ("what", "entry", "stored"),
+    [
+        ("nothing", Kept(7, b"\2"), None),
+        ("another key's", Kept(7, b"\2"), Stored(golden("orders")._replace(key=b"shop-hkd/other"), 7, 0)),
+        ("of another version than the pointer says", Pointer(7, 99), Stored(golden("orders"), 7, 0)),
+    ],
+)
+def test_what_lies_there_may_be_another(what: str, entry: Kept | Pointer, stored: Stored | None) -> None:
+    assert record_at(entry, golden("orders").key, stored, events.version_of) is None, what
 
 
 def test_the_dictionary_of_a_format_never_changes() -> None:
