@@ -7,6 +7,7 @@ into settings goes on working; process ids only while something runs.
 
 import contextlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,6 +21,10 @@ from notifier.local.folder import held
 from notifier.local.ports import HOST, free_ports, is_free
 from notifier.local.process import Process, is_running
 from notifier.local.server import Recipe, Server, end_in_order
+
+ANSWERS_WITHIN_S = 15.0
+"""For a service that was found running: one that reads its data back after a crash needs seconds."""
+_LOOK_EVERY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ def _start_kafka(
         tell(f"kafka   as {KAFKA_SETTING} says, {given.bootstrap_servers}")
         return record
     if record.kafka and is_running(record.kafka):
-        tell(f"kafka   runs already, {HOST}:{record.kafka_port}")
+        _require_answer("kafka", record.kafka, record.kafka_port, local_kafka.is_ready, tell)
         return record
     _require_free(base, "kafka", record.kafka_port, record.controller_port)
     recipe = local_kafka.prepare(base, (record.kafka_port, record.controller_port), tell)
@@ -141,7 +146,7 @@ def _start_redis(
         tell(f"redis   as {REDIS_SETTING} says")
         return record
     if record.redis and is_running(record.redis):
-        tell(f"redis   runs already, {HOST}:{record.redis_port}")
+        _require_answer("redis", record.redis, record.redis_port, local_redis.is_ready, tell)
         return record
     _require_free(base, "redis", record.redis_port)
     recipe = local_redis.prepare(base, record.redis_port, tell)
@@ -171,6 +176,29 @@ def _stopped_on_failure() -> Iterator[list[Server]]:
         if not well:
             for server in started:
                 server.stop()
+
+
+def _require_answer(
+    name: str, process: Process, port: int, is_ready: Callable[[int], bool], tell: Callable[[str], None]
+) -> None:
+    """
+    See that what runs already is of use; one that was started a moment ago has its time.
+
+    Raises:
+        LocalFailed: it says nothing.
+    """
+    deadline = time.monotonic() + ANSWERS_WITHIN_S
+    if not is_ready(port):
+        tell(f"{name}   runs already and does not answer; waiting {ANSWERS_WITHIN_S:.0f} s for it")
+        while not is_ready(port):
+            if time.monotonic() > deadline:
+                raise LocalFailed(
+                    f"{name}: process {process.pid} runs, and did not answer at {HOST}:{port} within {ANSWERS_WITHIN_S:.0f} s. "
+                    f"If it was stopped (Ctrl-Z, SIGSTOP): `kill -CONT {process.pid}`. If it hangs: `notifier local down` ends "
+                    "it, `notifier local up` starts it again; what it has stored stays."
+                )
+            time.sleep(_LOOK_EVERY_S)
+    tell(f"{name}   runs already, {HOST}:{port}")
 
 
 def _require_free(base: Path, name: str, *ports: int) -> None:

@@ -12,7 +12,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis import Redis
 
 from notifier.local import KAFKA_SETTING, REDIS_SETTING, Addresses, LocalFailed, Server, Services, addresses_of, running
+from notifier.local import background
 from notifier.local import down as stop_services
 from notifier.local import up as start_services
 from notifier.local.jars import LOCK_PATH, class_path, locked_jars, spec_hash
@@ -227,6 +228,32 @@ def test_a_port_that_somebody_else_took_is_named(tmp_path: Path) -> None:
     assert (refused.returncode, refused.stdout) == (1, "")
     assert f"port {kafka}, which is this folder's, is taken by another program" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("service", ["kafka", "redis"])
+def test_what_runs_and_does_not_answer_is_not_taken_for_up(
+    service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was stopped, or it hangs: the port takes connections all the same. Whoever is told "runs already" looks elsewhere."""
+    monkeypatch.setattr(background, "ANSWERS_WITHIN_S", 0.0)
+    other_setting, other = {
+        "kafka": (REDIS_SETTING, "redis://127.0.0.1:1/0"),
+        "redis": (KAFKA_SETTING, "127.0.0.1:1"),
+    }[service]
+    monkeypatch.setenv(other_setting, other)
+    hanging = spawn(SLEEPER, tmp_path / "log")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        ports = {"kafka_port": 1, "controller_port": 2, "redis_port": 3} | {f"{service}_port": port}
+        _record(tmp_path, **ports, **{service: asdict(hanging)})
+
+        with pytest.raises(LocalFailed, match="did not answer") as refused:
+            start_services(tmp_path, _ignore)
+
+    assert f"{service}: process {hanging.pid} runs" in str(refused.value)
+    assert f"kill -CONT {hanging.pid}" in str(refused.value)
+    assert is_running(hanging), "whether it may be ended is for a person to say"
+    end(hanging, signal.SIGKILL, within_s=1)
 
 
 @pytest.mark.usefixtures("own_services")
