@@ -24,7 +24,7 @@ from notifier import config, hangup, heart, logs, metrics, notify_verify, tracin
 from notifier.clock import SystemClock
 from notifier.config import BODY_BYTES_MAX, Settings
 from notifier.desk import desk_of
-from notifier.expiring import measure, tell, telling_of_keys
+from notifier.expiring import KeyEnds, measure
 from notifier.health import Health, answer_health
 from notifier.http import Limits
 from notifier.ingress import Door
@@ -152,8 +152,9 @@ async def _serve_alone(reloading: Reloading) -> None:
             ingress = Ingress(settings, inbox)
             desk = await stack.enter_async_context(desk_of(settings))
             await stack.enter_async_context(answer_health(internal, ingress, desk.routes))
-            told = telling_of_keys(lambda: reloading.settings.channels, SystemClock())
-            async with ingress.open(public), told, reloading.at_work(partial(_use_and_tell, ingress.use)):
+            ends = KeyEnds(SystemClock())
+            told = ends.told_daily(lambda: reloading.settings.channels)
+            async with ingress.open(public), told, reloading.at_work(partial(_use_and_tell, ingress.use, ends)):
                 log.info(
                     "service.started",
                     public=str(address_of(public)),
@@ -239,10 +240,10 @@ class Ingress:
                 door.tell_overdue(at_the_end=True)
 
 
-def _use_and_tell(use: Callable[[Settings], None], settings: Settings) -> None:
-    """Take settings over, and say which of their keys end soon: who puts in an old one by mistake hears of it at once."""
+def _use_and_tell(use: Callable[[Settings], None], ends: KeyEnds, settings: Settings) -> None:
+    """Take settings over, and say which new keys end soon: who puts in an old one by mistake hears of it at once."""
     use(settings)
-    tell(settings.channels, SystemClock().now())
+    ends.tell_new(settings.channels)
 
 
 def _limits(settings: Settings) -> Limits:
@@ -279,13 +280,14 @@ async def _serve_with_workers(reloading: Reloading, count: int, config_file: Pat
     ):
         stop.on_signals(signal.SIGTERM, signal.SIGINT)
         hangup.follow(reloading.ask, stop.say)
+        ends = KeyEnds(SystemClock())
         crew = Crew(public, count, config_file, stop_s_max=lambda: finish_s_max(reloading.settings) + STOP_EXTRA_S)
         async with (
             desk_of(settings) as desk,
             answer_health(internal, crew, desk.routes),
             crew.at_work(),
-            telling_of_keys(lambda: reloading.settings.channels, SystemClock()),
-            reloading.at_work(partial(_use_and_tell, lambda _: crew.reload())),
+            ends.told_daily(lambda: reloading.settings.channels),
+            reloading.at_work(partial(_use_and_tell, lambda _: crew.reload(), ends)),
         ):
             log.info(
                 "service.started",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from notifier.channel import EXPIRES_SOON, Channel
 from notifier.clock import Clock
@@ -19,37 +20,62 @@ _DAY = timedelta(days=1)
 _TELL_EVERY_S = 86_400.0
 
 
-@asynccontextmanager
-async def telling_of_keys(channels: Callable[[], Iterable[Channel]], clock: Clock) -> AsyncIterator[None]:
-    """Tell of keys that end soon while the block runs: now, and every day. `channels`: those that there are then."""
-    async with asyncio.TaskGroup() as tasks:
-        telling = tasks.create_task(_tell_daily(channels, clock))
-        try:
-            yield
-        finally:
-            telling.cancel()
+class KeyEnds:
+    """Tells of keys that end soon, and remembers which it has told of: a reload that changes no key is no news of any."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._told: frozenset[_End] = frozenset()
+
+    @asynccontextmanager
+    async def told_daily(self, channels: Callable[[], Iterable[Channel]]) -> AsyncIterator[None]:
+        """Tell of all while the block runs: now, and every day. `channels`: those that there are then."""
+        async with asyncio.TaskGroup() as tasks:
+            telling = tasks.create_task(self._tell_daily(channels))
+            try:
+                yield
+            finally:
+                telling.cancel()
+
+    async def _tell_daily(self, channels: Callable[[], Iterable[Channel]]) -> None:
+        while True:
+            self._told = frozenset()
+            self.tell_new(channels())
+            await asyncio.sleep(_TELL_EVERY_S)
+
+    def tell_new(self, channels: Iterable[Channel]) -> None:
+        """Write a line for each key that ends within two weeks and was not told of yet, or had another end."""
+        now = self._clock.now()
+        soon = {end: channel for channel in channels for end in _ends_soon(channel, now)}
+        for end, channel in soon.items():
+            if end not in self._told:
+                _tell(channel, end, now)
+        self._told = frozenset(soon)
 
 
-async def _tell_daily(channels: Callable[[], Iterable[Channel]], clock: Clock) -> None:
-    while True:
-        tell(channels(), clock.now())
-        await asyncio.sleep(_TELL_EVERY_S)
+class _End(NamedTuple):
+    channel: str
+    key: str
+    """Its fingerprint."""
+    not_after: datetime
 
 
-def tell(channels: Iterable[Channel], now: datetime) -> None:
-    """Write a line for each key that ends within two weeks. What has ended is told with each notification that it costs."""
-    for channel in channels:
-        for one in channel.ring:
-            if one.not_after is None or not now < one.not_after <= now + EXPIRES_SOON:
-                continue
-            log.warning(
-                "key.expiring",
-                channel=channel.name,
-                key=one.key.fingerprint,
-                not_after=rfc3339(one.not_after),
-                days=round((one.not_after - now) / _DAY, 1),
-                keys_left=len(channel.active_keys(one.not_after)),
-            )
+def _ends_soon(channel: Channel, now: datetime) -> Iterator[_End]:
+    """What has ended is told with each notification that it costs."""
+    for one in channel.ring:
+        if one.not_after is not None and now < one.not_after <= now + EXPIRES_SOON:
+            yield _End(channel.name, one.key.fingerprint, one.not_after)
+
+
+def _tell(channel: Channel, end: _End, now: datetime) -> None:
+    log.warning(
+        "key.expiring",
+        channel=end.channel,
+        key=end.key,
+        not_after=rfc3339(end.not_after),
+        days=round((end.not_after - now) / _DAY, 1),
+        keys_left=len(channel.active_keys(end.not_after)),
+    )
 
 
 def measure(channels: Iterable[Channel], before: Iterable[Channel] = ()) -> None:

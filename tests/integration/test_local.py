@@ -21,8 +21,17 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis import Redis
 
-from notifier.local import KAFKA_SETTING, REDIS_SETTING, Addresses, LocalFailed, Server, Services, addresses_of, running
-from notifier.local import background
+from notifier.local import (
+    KAFKA_SETTING,
+    REDIS_SETTING,
+    Addresses,
+    LocalFailed,
+    Server,
+    Services,
+    addresses_of,
+    background,
+    running,
+)
 from notifier.local import down as stop_services
 from notifier.local import up as start_services
 from notifier.local.jars import LOCK_PATH, class_path, locked_jars, spec_hash

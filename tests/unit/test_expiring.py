@@ -22,6 +22,18 @@ DAY = timedelta(days=1)
 KEY = RsaKey.of(rsa.generate_private_key(65537, 2048).public_key())
 
 
+class StoppedClock:
+    """The moment."""
+
+    def now(self) -> datetime:
+        """The moment."""
+        return NOW
+
+    def now_ms(self) -> int:
+        """The moment."""
+        return int(NOW.timestamp() * 1000)
+
+
 def channel(*ends: datetime | None, name: str = "shop-hkd") -> Channel:
     """A channel whose keys end then."""
     return Channel(
@@ -56,7 +68,7 @@ def lines() -> Any:
 )
 def test_a_key_that_ends_soon_is_told(ends: list[datetime | None], told: list[tuple[float, int]], lines: Any) -> None:
     """With how many of the channel's keys are good after it, which says whether a person has to act."""
-    expiring.tell([channel(*ends)], NOW)
+    expiring.KeyEnds(StoppedClock()).tell_new([channel(*ends)])
 
     assert [(line["days"], line["keys_left"]) for line in lines()] == told
     assert {(line["event"], line["level"], line["channel"], line["key"]) for line in lines()} <= {
@@ -68,7 +80,7 @@ async def test_it_is_told_at_the_start(lines: Any) -> None:
     """Who starts it with an old settings file hears of it at once."""
     end = SystemClock().now() + DAY
 
-    async with expiring.telling_of_keys(lambda: [channel(end)], SystemClock()):
+    async with expiring.KeyEnds(SystemClock()).told_daily(lambda: [channel(end)]):
         await asyncio.sleep(0)
 
     assert [line["event"] for line in lines()] == ["key.expiring"]
@@ -78,9 +90,34 @@ async def test_it_is_told_daily(lines: Any, monkeypatch: pytest.MonkeyPatch) -> 
     """Whoever looked away the first time."""
     monkeypatch.setattr(expiring, "_TELL_EVERY_S", 0.0)
 
-    async with expiring.telling_of_keys(lambda: [channel(SystemClock().now() + DAY)], SystemClock()):
+    ending = [channel(SystemClock().now() + DAY)]
+
+    async with expiring.KeyEnds(SystemClock()).told_daily(lambda: ending):
         while len(lines()) < 3:  # noqa: ASYNC110 - each turn of the loop is a day here
             await asyncio.sleep(0)
+
+
+AFTER_RELOADS = [
+    ("nothing changed", [NOW + DAY], []),
+    ("the end was moved", [NOW + 2 * DAY], [2.0]),
+    ("another ends soon as well", [NOW + DAY, NOW + 3 * DAY], [3.0]),
+    ("it has a successor, which is the remedy", [NOW + DAY, None], []),
+    ("it is gone", [None], []),
+]
+
+
+@pytest.mark.parametrize(("_why", "ends", "told"), AFTER_RELOADS)
+def test_a_reload_tells_of_what_is_new_alone(
+    _why: str, ends: list[datetime | None], told: list[float], lines: Any
+) -> None:
+    """A key that was told of today is no news at each SIGHUP; an old one that somebody puts in by mistake is, at once."""
+    keys = expiring.KeyEnds(StoppedClock())
+    keys.tell_new([channel(NOW + DAY)])
+    before = len(lines())
+
+    keys.tell_new([channel(*ends)])
+
+    assert [line["days"] for line in lines()[before:]] == told
 
 
 def test_the_metric_tells_when_the_last_key_ends() -> None:
