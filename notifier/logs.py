@@ -38,6 +38,8 @@ _COUNTED_RANK = 30
 _LINE_BYTES_MAX = 8192
 """A line longer than this has its texts cut: what reads logs often drops longer lines whole."""
 _TEXT_CHARS_MAX = 256
+_CONSOLE_CHARS_MAX = 1024
+"""Longer than any sentence of ours; what is cut ends with an ellipsis."""
 _READ_AT_A_GLANCE_CHARS = 40
 _OUR_PACKAGES = ("notifier.", "consumers.")
 
@@ -179,23 +181,50 @@ def _json_lines(service: str, instance: str, clock: Clock) -> _Render:
 def _console_lines(clock: Clock) -> _Render:
     def render(level: str, event: str, fields: _Fields) -> bytes:
         at: datetime = clock.now()
-        said = [f"{name}={_printable(value)}" for name, value in fields.items() if value is not None]
+        sentences = [one for value in fields.values() if _is_prose(value) for one in value]
+        said = [
+            f"{name}={_printable(value)}"
+            for name, value in fields.items()
+            if value is not None and not _is_prose(value)
+        ]
         said.sort(
             key=lambda one: len(one) > _READ_AT_A_GLANCE_CHARS
         )  # long ids last: one looks for them, one does not read them
-        line = f"{at:%H:%M:%S}.{at.microsecond // 1000:03d} {level:<7} {event:<24} {' '.join(said)}"
-        return line.rstrip().encode("utf-8", "backslashreplace")
+        line = f"{at:%H:%M:%S}.{at.microsecond // 1000:03d} {level:<7} {event:<24} {' '.join(said)}".rstrip()
+        return "\n".join([line, *(f"{_UNDER_EVENT}{_sentence(one)}" for one in sentences)]).encode(
+            "utf-8", "backslashreplace"
+        )
 
     return render
 
 
+_UNDER_EVENT = " " * len("12:00:00.000 warning ")
+
+
+def _is_prose(value: Any) -> bool:
+    """Sentences, as of faults in the settings: each has a line of its own below, where a person reads it to its end."""
+    return isinstance(value, list | tuple) and any(isinstance(one, str) and " " in one for one in value)
+
+
+def _sentence(value: Any) -> str:
+    """A sentence as a terminal may show it: a control character in it would be obeyed."""
+    said = _cut(value)
+    return said if said.isprintable() else repr(said)
+
+
 def _printable(value: Any) -> str:
-    """A value as a terminal may show it: a control character in it would be obeyed."""
-    if isinstance(value, list) and len(value) > 2 and value == list(range(value[0], value[0] + len(value))):
-        return f"{value[0]}-{value[-1]}"  # two dozen partitions in a row are not read one by one
-    text = value if isinstance(value, str) else _json(value).decode()
-    text = text[:_TEXT_CHARS_MAX]
-    return text if text.isprintable() and " " not in text else repr(text)
+    """A field's value likewise, in one piece."""
+    match value:
+        case [int(first), _, _, *_] if list(value) == list(range(first, first + len(value))):
+            return f"{first}-{value[-1]}"  # two dozen partitions in a row are not read one by one
+        case _:
+            said = _cut(value)
+            return said if said.isprintable() and " " not in said else repr(said)
+
+
+def _cut(value: Any) -> str:
+    said = value if isinstance(value, str) else _json(value).decode()
+    return said if len(said) <= _CONSOLE_CHARS_MAX else f"{said[: _CONSOLE_CHARS_MAX - 1]}…"
 
 
 def _hook(value: object) -> str:

@@ -71,12 +71,12 @@ class Reloading:
         except (OSError, ValueError) as error:  # a file that was there when it was checked, and not when it was read
             log.error("settings.refused", reason="changed_meanwhile", count=1, **failure(error))
             return
+        if len(self.settings.channels) and not len(after.channels):
+            _refuse("no_channels", ())  # first of all: of an empty file it would be said that its addresses differ
+            return
         change = compare(self.settings, after)
         if change.needs_restart:
             _refuse("needs_restart", change.needs_restart)
-            return
-        if len(self.settings.channels) and not len(after.channels):
-            _refuse("no_channels", ())
             return
         use(after)
         if after.log.level != self.settings.log.level:

@@ -86,7 +86,9 @@ class Inspection:
 
     def _settings(self) -> Iterator[Finding]:
         channels, endpoints = len(self.settings.channels), len(self.settings.endpoints)
-        where = str(self.settings_file) if self.settings_file.exists() else "the environment, and defaults"
+        where = str(self.settings_file)
+        if not self.settings_file.exists():
+            where = f"there is no {where} here, so the environment and defaults"
         yield ok("settings", f"{where}: {_counted(channels, 'channel')}, {_counted(endpoints, 'endpoint')}")
         if not endpoints:
             yield warning(

@@ -51,6 +51,13 @@ def read_toml(path: Path) -> Raw:
     except FileNotFoundError:
         remedy = "`notifier init` writes one; --config or NOTIFIER_CONFIG names another."
         raise SettingsFault([Fault(str(path), "there is no such file", remedy)]) from None
+    except IsADirectoryError:
+        raise SettingsFault(
+            [Fault(str(path), "is a folder", f"Name the file in it: {path / 'notifier.toml'}.")]
+        ) from None
+    except PermissionError:
+        remedy = "Whoever runs this program has to be allowed to read it, and to enter its folder."
+        raise SettingsFault([Fault(str(path), "may not be read by this user", remedy)]) from None
     except OSError as fault:
         raise SettingsFault(
             [Fault(str(path), f"cannot be read ({(fault.strerror or 'no reason given').lower()})")]
@@ -59,7 +66,11 @@ def read_toml(path: Path) -> Raw:
         line = fault.object[: fault.start].count(b"\n") + 1
         raise SettingsFault([Fault(str(path), f"line {line} is not UTF-8")]) from None
     except tomllib.TOMLDecodeError as fault:
-        raise SettingsFault([Fault(str(path), f"is not TOML: {fault}", "Texts need quotes.")]) from None
+        is_cut = str(fault).endswith("(at end of document)")
+        remedy = (
+            "Is it half written? Look at its last lines." if is_cut else "Texts need quotes at both ends, on one line."
+        )
+        raise SettingsFault([Fault(str(path), f"is not TOML: {fault}", remedy)]) from None
     return _from_folder(data, path.absolute().parent)
 
 

@@ -35,7 +35,7 @@ _WORDS = {
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "literal_error": "must be {expected}",
-    "too_short": "must have at least {min_length}",
+    "too_short": "must have at least {min_length} in it",
     "value_error": "{error}",
 }
 
@@ -44,6 +44,8 @@ def in_words(error: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
     """What is wrong, and what to do."""
     if error["type"] == "extra_forbidden":
         name = str(error["loc"][-1])
+        if name == "include":
+            return "comes with a later version; this one reads a single file", "Put its channels and endpoints there."
         if name in _RESERVED:
             return "comes with a later version; this one has no such setting", "Take the line out."
         return "is not a setting", nearest(name, _known_names(model, error["loc"][:-1]))

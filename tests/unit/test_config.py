@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -276,6 +277,13 @@ def test_the_file_that_was_named_is_read(folder: Folder, monkeypatch: pytest.Mon
     assert load(Path("flag.toml"), env).kafka.partitions == 3
 
 
+def test_a_folder_in_the_place_of_the_file_is_told_with_what_may_be_meant(folder: Folder) -> None:
+    with pytest.raises(SettingsFault) as refused:
+        load(folder.path, {})
+
+    assert str(refused.value).endswith(f"{folder.path}: is a folder. Name the file in it: {folder.path}/notifier.toml.")
+
+
 SHOP, OMS = 'channels[0] "shop-hkd"', 'endpoints[0] "shop-oms"'
 
 FAULTS = [
@@ -283,7 +291,15 @@ FAULTS = [
     (
         "[kafka]\npartitions = 1 2\n",
         "",
-        "is not TOML: Expected newline or end of document after a statement (at line 2, column 16). Texts need quotes.",
+        (
+            "is not TOML: Expected newline or end of document after a statement (at line 2, column 16). "
+            "Texts need quotes at both ends, on one line."
+        ),
+    ),
+    (
+        '[kafka]\nbootstrap_servers = "127.0.0.1:90',
+        "",
+        "is not TOML: Unterminated string (at end of document). Is it half written? Look at its last lines.",
     ),
     # names
     (
@@ -297,7 +313,11 @@ FAULTS = [
         "[telemetry] otlp_endpoint",
         "must be http://HOST:PORT or https://HOST:PORT of a collector that takes OTLP over HTTP.",
     ),
-    ("include = ['a']\n", "[include]", "comes with a later version; this one has no such setting. Take the line out."),
+    (
+        "include = ['a']\n",
+        "[include]",
+        "comes with a later version; this one reads a single file. Put its channels and endpoints there.",
+    ),
     (
         channel(api_token_hashes=["sha256:0"]),
         SHOP + " → api_token_hashes",
@@ -438,7 +458,7 @@ FAULTS = [
         OMS + " → channels",
         'names others beside "*". ["*"] is all channels.',
     ),
-    (channel() + endpoint(channels=[]), OMS + " → channels", "must have at least 1."),
+    (channel() + endpoint(channels=[]), OMS + " → channels", "must have at least 1 in it."),
     (
         channel() + endpoint(events=["paid"]),
         OMS + " → events",
@@ -732,10 +752,31 @@ def test_what_an_endpoint_wants(folder: Folder) -> None:
     assert everything.wants("shop-hkd", "order.noted")
 
 
-def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
-    """One message with the reason, never a traceback; a folder stands for all that can be wrong with a file."""
-    with pytest.raises(SettingsFault, match=r"cannot be read \(is a directory\)"):
-        load(tmp_path, {})
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            PermissionError(errno.EACCES, "Permission denied"),
+            "may not be read by this user. Whoever runs this program has",
+        ),
+        (OSError(errno.EIO, "Input/output error"), "cannot be read (input/output error)."),
+    ],
+    ids=["another's file", "a disk that fails"],
+)
+def test_a_file_that_cannot_be_read_is_a_fault(
+    error: OSError, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One message with the reason, never a traceback."""
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Path, "open", refuse)  # whoever runs the tests as root may read everything
+
+    with pytest.raises(SettingsFault) as refused:
+        load(tmp_path / "n.toml", {})
+
+    assert f"n.toml: {said}" in str(refused.value)
 
 
 def test_a_file_that_is_not_utf_8_is_told_with_its_line(tmp_path: Path) -> None:

@@ -252,6 +252,34 @@ def test_in_the_console_long_ids_stand_last_and_what_is_not_there_is_left_out() 
     ]
 
 
+def test_in_the_console_each_sentence_of_several_has_a_line_and_is_whole() -> None:
+    """The third fault of a settings file was cut off, and with it the one thing that had to be mended."""
+    out = io.BytesIO()
+    logs.configure(service="run", instance="1", format="console", out=out, clock=_StoppedClock())
+    faults = (f"notifier.toml, [kafka] partitions: {'is very wrong ' * 20}.", "no blank", "clear\x1b[2J me")
+
+    log.error("settings.refused", reason="faults", what=faults, count=3)
+
+    assert out.getvalue().decode().splitlines() == [
+        "09:30:05.000 error   settings.refused         reason=faults count=3",
+        f"                     {faults[0]}",
+        "                     no blank",
+        "                     'clear\\x1b[2J me'",
+    ]
+
+
+def test_in_the_console_what_is_cut_says_so() -> None:
+    """Half a sentence must not pass for a whole one."""
+    out = io.BytesIO()
+    logs.configure(service="run", instance="1", format="console", out=out, clock=_StoppedClock())
+
+    log.error("service.failed", reason="x" * 2000)
+
+    line = out.getvalue().decode().rstrip()
+    assert line.endswith("x…")
+    assert len(line) < 1100
+
+
 def test_a_reader_that_went_away_stops_nothing() -> None:
     """`notifier run | head` must not turn an accepted notification into an error."""
 

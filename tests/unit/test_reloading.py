@@ -221,10 +221,13 @@ async def test_what_needs_a_restart_is_refused_with_all_that_came_with_it(
     assert (line["reason"], line["what"]) == ("needs_restart", [name])
 
 
+OWN_KAFKA = '[kafka]\nbootstrap_servers = "kafka.example.com:9092"\n'
 BROKEN = [
     ("no TOML", "[[channels", "faults"),
-    ("a fault beside what is right", CHANNEL + "[kafka]\npartition = 1\n", "faults"),
-    ("a key that is not there", CHANNEL.replace("first.pem", "third.pem"), "faults"),
+    ("half written", OWN_KAFKA + CHANNEL[:-4], "faults"),
+    ("half written, up to a line's end", OWN_KAFKA + CHANNEL.partition("partner_id")[0], "faults"),
+    ("a fault beside what is right", OWN_KAFKA + "partition = 1\n" + CHANNEL, "faults"),
+    ("a key that is not there", OWN_KAFKA + CHANNEL.replace("first.pem", "third.pem"), "faults"),
     ("cut off behind its head", "[log]\n", "no_channels"),
     ("empty, as an editor leaves it for a moment", "", "no_channels"),
 ]
@@ -234,7 +237,7 @@ BROKEN = [
 async def test_with_a_fault_everything_stays_as_it_was(
     place: Place, lines: Callable[[], list[dict[str, Any]]], _why: str, text: str, reason: str
 ) -> None:
-    reloading = place.begun(CHANNEL)
+    reloading = place.begun(OWN_KAFKA + CHANNEL)
     before = reloading.settings
     place.write(text)
 
@@ -243,7 +246,7 @@ async def test_with_a_fault_everything_stays_as_it_was(
     assert (place.used, reloading.settings) == ([], before)
     assert [(line["event"], line["reason"]) for line in lines()] == [("settings.refused", reason)]
 
-    place.write(CHANNEL + ENDPOINT)
+    place.write(OWN_KAFKA + CHANNEL + ENDPOINT)
     await reloading.reload(place.used.append)
     assert len(place.used) == 1, "mended, it is taken over"
 
