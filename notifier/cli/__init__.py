@@ -60,14 +60,14 @@ COMMANDS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; the exit status."""
     try:
-        root().main(arguments, prog_name=PROGRAM)
-    except SystemExit as end:  # typer ends every command with it, and has told faults of usage by then
+        status = root().main(arguments, prog_name=PROGRAM, standalone_mode=False)
+    except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:  # noqa: BLE001 - the end of the line: the fault is told, nothing goes on
         from notifier.cli.faults import tell  # noqa: PLC0415 - it knows every part of the project
 
         return tell(error)
-    return 0
+    return status if isinstance(status, int) else 0
 
 
 def root() -> TyperGroup:
@@ -138,6 +138,8 @@ def _root(
 
     New here? `notifier demo` shows it at work. For a setup of your own, in an empty folder: `notifier local up`,
     `notifier init`, `notifier topics --apply`, `notifier run`.
+
+    Exit status: 0 done; 1 it was asked well, and something was found or failed; 2 the line, a name in it or the settings are wrong.
     """
     context.obj = config_file
     if ends_with_stdin:

@@ -16,13 +16,11 @@ from notifier import command, endpoint_state
 from notifier.cli.looking import Look
 from notifier.cli.options import CommandFailed
 from notifier.command import Command
-from notifier.config import Settings
 from notifier.deliveries import Kind, kind_of
 from notifier.errors import Unavailable
 from notifier.kafka.follower import follow
 from notifier.kafka.producer import Producer
 from notifier.record import Record
-from notifier.settings.faults import nearest
 
 APPEND_TIMEOUT_S = 10.0
 OBEYED_S_MAX = 30.0
@@ -48,21 +46,6 @@ class Given:
     obeyed: int
     partitions: int
     seconds: float
-
-
-def known_endpoint(name: str, settings: Settings) -> str:
-    """
-    An endpoint's name, as it was typed.
-
-    Raises:
-        CommandFailed: the settings have no such endpoint.
-    """
-    names = [one.name for one in settings.endpoints]
-    if name in names:
-        return name
-    if not names:
-        raise CommandFailed("the settings have no endpoints.")
-    raise CommandFailed(f"the settings have no endpoint {name!r}. {nearest(name, names)}")
 
 
 def producer_of(look: Look) -> Producer:

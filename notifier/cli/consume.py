@@ -26,7 +26,7 @@ class Job(StrEnum):
 
 def consume(
     context: typer.Context,
-    job: Annotated[Job, typer.Argument(help="Which job.")],
+    job: Annotated[Job, typer.Argument(metavar="JOB", help="Which job.")],
     listen: Annotated[
         str | None,
         typer.Option(metavar="HOST:PORT", help="Answer there for health and metrics: /health/ready, /metrics."),

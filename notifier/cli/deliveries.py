@@ -17,6 +17,7 @@ from rich.text import Text
 
 from notifier.cli.answers import why_failed
 from notifier.cli.looking import looking, reports
+from notifier.cli.names import require_endpoint
 from notifier.cli.options import AsJson, ConfigFile, print_json, reaching_kafka, read_settings
 from notifier.cli.redrive import redrive
 from notifier.cli.story_shown import STATE_STYLES
@@ -71,6 +72,8 @@ def list_(
     settings = read_settings(context, config_file)
     with reaching_kafka(settings):
         rows, count = asyncio.run(_list(settings, endpoint, state, limit))
+    if not rows and endpoint is not None:  # one that left the settings may still have some
+        require_endpoint(endpoint, settings, hint="--endpoint")
     if count > len(rows):
         typer.echo(f"{count} deliveries; news of these {len(rows)} came last. `--limit` shows more.", err=True)
     if as_json:
@@ -78,7 +81,7 @@ def list_(
     elif rows:
         _print_list(rows, SystemClock().now())
     else:
-        typer.echo(_nothing(settings, endpoint), err=True)
+        typer.echo("No such deliveries.", err=True)
 
 
 app.command("redrive", epilog="Example: `notifier deliveries redrive --endpoint shop-oms --dry-run`")(redrive)
@@ -102,12 +105,6 @@ async def _list(
 
 def _news_at(one: Delivery) -> tuple[datetime, str, int]:
     return one.told_at or one.since or datetime.fromtimestamp(0, UTC), one.order, one.version
-
-
-def _nothing(settings: Settings, endpoint: str | None) -> str:
-    if endpoint is not None and endpoint not in [one.name for one in settings.endpoints]:
-        return f"No such deliveries; the settings have no endpoint {endpoint!r}."
-    return "No such deliveries."
 
 
 def _print_list(rows: list[Delivery], now: datetime) -> None:

@@ -20,8 +20,9 @@ from consumers.measures import in_words
 from notifier import command
 from notifier import ping as pings
 from notifier.cli.answers import why_failed
-from notifier.cli.commanding import End, Given, give, known_endpoint
+from notifier.cli.commanding import End, Given, give
 from notifier.cli.looking import Look, looking, reports
+from notifier.cli.names import require_endpoint
 from notifier.cli.operator import By, line, who
 from notifier.cli.options import AsJson, CommandFailed, ConfigFile, print_json, reaching_kafka, read_settings
 from notifier.cli.tables import add, table
@@ -109,7 +110,7 @@ def ping(context: typer.Context, *, endpoint: Name, as_json: AsJson = False, con
     The exit status is 1 unless it was accepted.
     """
     settings = read_settings(context, config_file, needs="endpoints")
-    known_endpoint(endpoint, settings)
+    require_endpoint(endpoint, settings)
     (called,) = [one for one in settings.endpoints if one.name == endpoint]
     webhook_id = pings.ping_id(secrets.token_bytes(16))
     answer = asyncio.run(_ping(settings, called, webhook_id))
@@ -148,7 +149,7 @@ async def _ping(settings: Settings, endpoint: Endpoint, webhook_id: str) -> Answ
 def _tell(
     settings: Settings, word: Literal["suspend", "resume"], endpoint: str, reason: str | None, by: str | None
 ) -> None:
-    known_endpoint(endpoint, settings)
+    require_endpoint(endpoint, settings)
     said = Command(word, endpoint, SystemClock().now(), by=by or who(), reason=reason)
 
     async def tell() -> Given:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from notifier.cli.options import CommandFailed
+from notifier.cli.usage import told
 from notifier.config import SettingsFault
 from notifier.errors import Unavailable
 from notifier.listening import CannotListenError
@@ -12,15 +13,22 @@ from notifier.local import LocalFailed
 from notifier.logs import failure
 
 FAILED = 1
-WRONG_SETTINGS = 2
+"""It was asked well, and the answer is bad or could not be had."""
+WRONG_USE = 2
+"""What was asked is wrong: the line itself, a name in it that the settings do not have, or the settings."""
 
 
 def tell(error: Exception) -> int:
     """Say on stderr what went wrong; the exit status for it (contract, section 2)."""
     while isinstance(error, ExceptionGroup):  # a task group wraps what happened in it
         error = error.exceptions[0]
+    if isinstance(error, typer.TyperException):
+        said = told(error)
+        if said:
+            typer.echo(said, err=True)
+        return WRONG_USE
     typer.echo(f"notifier: {_in_words(error)}", err=True)
-    return WRONG_SETTINGS if isinstance(error, SettingsFault) else FAILED
+    return WRONG_USE if isinstance(error, SettingsFault) else FAILED
 
 
 def _in_words(error: Exception) -> str:
@@ -32,5 +40,5 @@ def _in_words(error: Exception) -> str:
         case OSError() if error.filename is not None and error.strerror:
             return f"{error.filename}: {error.strerror.lower()}"
         case _:
-            told = failure(error)
-            return f"a fault of its own ended this command: {told['error']} at {told['where']}; please report it"
+            fault = failure(error)
+            return f"a fault of its own ended this command: {fault['error']} at {fault['where']}; please report it"

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from notifier.cli.looking import looking
+from notifier.cli.names import require_channel
 from notifier.cli.options import AsJson, CommandFailed, ConfigFile, print_json, reaching_kafka, read_settings
 from notifier.cli.story import ASIDE, UNREAD, Story, tell
 from notifier.cli.story_shown import print_story
@@ -95,6 +96,8 @@ def list_(
     with reaching_kafka(settings):
         asyncio.run(read())
     rows = recent.rows
+    if not rows and channel is not None:  # one that left the settings may still have some
+        require_channel(channel, settings, hint="--channel")
     if recent.count > len(rows):
         typer.echo(f"{recent.count} orders; these {len(rows)} changed last. `--limit` shows more.", err=True)
     if as_json:

@@ -16,6 +16,7 @@ from notifier import evidence
 from notifier.cli import told
 from notifier.cli.aside import Aside, Orders, asides
 from notifier.cli.looking import Look, looking
+from notifier.cli.names import require_channel
 from notifier.cli.operator import By, line, who
 from notifier.cli.options import AsJson, CommandFailed, ConfigFile, print_json, reaching_kafka, read_settings
 from notifier.cli.reasons import REASONS, Words
@@ -82,6 +83,8 @@ def list_(
     settings = read_settings(context, config_file)
     with reaching_kafka(settings):
         rows, count = asyncio.run(_list(settings, channel, limit))
+    if not rows and channel is not None:  # one that left the settings may still have some
+        require_channel(channel, settings, hint="--channel")
     if count > len(rows):
         typer.echo(f"{count} in quarantine; these {len(rows)} are the latest. `--limit` shows more.", err=True)
     if as_json:
@@ -89,7 +92,7 @@ def list_(
     elif rows:
         _print_list(rows)
     else:
-        typer.echo("Nothing is in quarantine.", err=True)
+        typer.echo(f"Nothing{f' of {channel}' if channel else ''} is in quarantine.", err=True)
 
 
 @app.command(epilog="Example: `notifier quarantine show 3-17`")

@@ -15,8 +15,9 @@ import typer
 from rich.console import Console
 
 from notifier import command, events
-from notifier.cli.commanding import bar, known_endpoint, producer_of
+from notifier.cli.commanding import bar, producer_of
 from notifier.cli.looking import Look, looking, reports
+from notifier.cli.names import require_endpoint
 from notifier.cli.operator import By, who
 from notifier.cli.options import AsJson, CommandFailed, ConfigFile, print_json, reaching_kafka, read_settings
 from notifier.cli.tables import add, table
@@ -72,7 +73,7 @@ def redrive(
     """
     settings = read_settings(context, config_file, needs="endpoints")
     if endpoint is not None:
-        known_endpoint(endpoint, settings)
+        require_endpoint(endpoint, settings, hint="--endpoint")
     if with_accepted and not (endpoint or event or since or until):
         raise typer.BadParameter(
             "it would tell every merchant everything of 30 days again; say what with --endpoint, --event, --since or --until.",

@@ -14,13 +14,13 @@ from typing import Annotated
 
 import typer
 
+from notifier.cli.names import require_channel
 from notifier.cli.options import AsJson, CommandFailed, ConfigFile, print_json, read_settings
 from notifier.cli.simulated import FORGERIES, Forgery, Payment, Signer, Status, forge
 from notifier.cli.words import money, plain
 from notifier.clock import SystemClock
 from notifier.config import Address, Settings
 from notifier.money import minor_units
-from notifier.settings.faults import nearest
 
 ANSWER_EXTRA_S = 10.0
 """Beyond `append_timeout_s`, for asking AlipayHK (2 s) and for a machine that is busy."""
@@ -137,11 +137,8 @@ class _Trial:
     @classmethod
     def of(cls, settings: Settings, channel_name: str, order: str, amount: str, status: Status) -> _Trial:
         by_name = {channel.name: channel for channel in settings.channels}
-        channel = by_name.get(channel_name)
-        if channel is None:
-            raise typer.BadParameter(
-                f"the settings have no channel {channel_name!r}. {nearest(channel_name, by_name)}", param_hint="CHANNEL"
-            )
+        require_channel(channel_name, settings)
+        channel = by_name[channel_name]
         if not _ORDER.fullmatch(order):
             raise typer.BadParameter(
                 "an order number is 1 to 64 printable ASCII characters without blank, not beginning with ~.",

@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from notifier.cli.names import require_channel
 from notifier.cli.options import CommandFailed, ConfigFile, reaching_kafka, read_settings
 from notifier.cli.words import money, plain
 from notifier.config import Settings
@@ -93,8 +94,8 @@ def tail(
     if event_type is not None and not any(fnmatchcase(known, event_type) for known in EVENT_TYPES):
         raise typer.BadParameter(f"no event has this type. {nearest(event_type, EVENT_TYPES)}", param_hint="--type")
     settings = read_settings(context, config_file)
-    if channel is not None:
-        _warn_of_unknown(channel, settings)
+    if channel is not None and len(settings.channels):  # a subscriber's machine may have no channels in its settings
+        require_channel(channel, settings, hint="--channel")
 
     def is_wanted(value: _Value) -> bool:
         return (channel is None or value.order.channel == channel) and (
@@ -164,13 +165,6 @@ def _local_time(found: Followed) -> str:
     if said is None:
         return f"{'-':<19}"
     return f"{datetime.fromisoformat(said.decode()).astimezone():%Y-%m-%d %H:%M:%S}"
-
-
-def _warn_of_unknown(channel: str, settings: Settings) -> None:
-    """Not a fault: the topic may have more channels than this file."""
-    known = [one.name for one in settings.channels]
-    if known and channel not in known:
-        typer.echo(f"The settings have no channel {channel!r}. {nearest(channel, known)}", err=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -49,10 +49,15 @@ def in_words(error: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
         if name in _RESERVED:
             return "comes with a later version; this one has no such setting", "Take the line out."
         return "is not a setting", nearest(name, _known_names(model, error["loc"][:-1]))
+    return rule_of(error), ""
+
+
+def rule_of(error: ErrorDetails) -> str:
+    """The rule that a value breaks."""
     words = _WORDS.get(error["type"])
     if words is None:
-        return error["msg"][:1].lower() + error["msg"][1:], ""
-    return words.format(**error.get("ctx", {})), ""
+        return error["msg"][:1].lower() + error["msg"][1:]
+    return words.format(**error.get("ctx", {}))
 
 
 def _known_names(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:

@@ -114,6 +114,40 @@ class TestTopics:
         assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("orders", "list", "--channel", "shop"),
+            "--channel: the settings have no channel 'shop'. Did you mean shop-hkd?",
+        ),
+        (
+            ("quarantine", "list", "--channel", "x"),
+            "--channel: the settings have no channel 'x'. Known here: shop-hkd.",
+        ),
+        (
+            ("deliveries", "list", "--endpoint", "x"),
+            "--endpoint: the settings have no endpoint 'x'. Known here: shop-oms.",
+        ),
+    ],
+    ids=lambda one: " ".join(one[:2]) if isinstance(one, tuple) else "",
+)
+@pytest.mark.parametrize("more", [(), ("--json",)], ids=["for people", "for programs"])
+def test_nothing_found_under_a_name_that_nobody_has_is_a_wrong_question(
+    words: tuple[str, ...], said: str, more: tuple[str, ...], notifier: Notifier, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`Nothing is in quarantine` of a channel that was mistyped reads as good news."""
+    assert notifier("init") == 0
+    assert notifier("topics", "--apply") == 0
+    capsys.readouterr()
+
+    assert notifier(*words, *more) == 2
+
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"notifier {' '.join(words[:2])}: {said}\n")
+
+
 @pytest.mark.parametrize("words", [("topics",), ("topics", "--apply"), ("tail",)], ids=" ".join)
 def test_without_kafka_there_is_one_message(
     words: tuple[str, ...], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

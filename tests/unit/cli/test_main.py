@@ -108,30 +108,81 @@ def test_a_summary_says_what_the_command_says() -> None:
 
 
 USAGE = {
-    "no such command": ("lissen",),
-    "no such option": ("topics", "--aply"),
-    "an argument is missing": ("simulate", "pay", "shop-hkd"),
-    "no such job": ("consume", "inquiry"),
-    "no address": ("consume", "orders", "--listen", "8082"),
-    "too many workers": ("serve", "--workers", "1000"),
-    "no number": ("simulate", "pay", "shop-hkd", "T1", "1.00", "--repeat", "often"),
-    "everything to everybody again": ("deliveries", "redrive", "--accepted"),
-    "no time": ("deliveries", "redrive", "--since", "yesterday"),
-    "no such state": ("deliveries", "list", "--state", "asleep"),
-    "no such type": ("tail", "--type", "order.payd"),
+    "no such command": (("lissen",), "notifier: no such command 'lissen'. Did you mean 'listen'?"),
+    "no such option": (("topics", "--aply"), "notifier topics: no such option: --aply. Did you mean --apply?"),
+    "a word too many": (("topics", "now"), "notifier topics: there is a word too many: now."),
+    "an argument is missing": (("simulate", "pay", "shop-hkd"), "notifier simulate pay: missing argument 'ORDER'."),
+    "a value is missing": (("check", "--config"), "notifier: --config needs a value behind it."),
+    "no such job": (("consume", "inquiry"), "notifier consume: JOB: must be one of 'orders', 'fanout'."),
+    "no address": (
+        ("consume", "orders", "--listen", "8082"),
+        "notifier consume: --listen: must be HOST:PORT, such as 127.0.0.1:8080.",
+    ),
+    "too many workers": (("serve", "--workers", "1000"), "notifier serve: --workers: must be at most 256."),
+    "no number": (
+        ("simulate", "pay", "shop-hkd", "T1", "1.00", "--repeat", "often"),
+        "notifier simulate pay: --repeat: must be a whole number.",
+    ),
+    "too long a wait": (("listen", "--delay", "5000"), "notifier listen: --delay: must be at most 3600."),
+    "everything to everybody again": (
+        ("deliveries", "redrive", "--accepted"),
+        "notifier deliveries redrive: --accepted: it would tell every merchant everything",
+    ),
+    "no time": (
+        ("deliveries", "redrive", "--since", "yesterday"),
+        "notifier deliveries redrive: --since: it is a time such as",
+    ),
+    "no such state": (
+        ("deliveries", "list", "--state", "asleep"),
+        "notifier deliveries list: --state: must be one of 'waiting', 'accepted', 'dead', 'suspended'.",
+    ),
+    "no such type": (("tail", "--type", "order.payd"), "notifier tail: --type: no event has this type. Did you mean"),
+    "no such channel": (
+        ("simulate", "pay", "shop-hk", "T1", "1.00"),
+        "notifier simulate pay: CHANNEL: the settings have no channel 'shop-hk'. Did you mean shop-hkd?",
+    ),
+    "no such channel to follow": (
+        ("tail", "--channel", "nope"),
+        "notifier tail: --channel: the settings have no channel 'nope'. Known here: shop-hkd.",
+    ),
+    "no such endpoint": (
+        ("endpoints", "ping", "shop"),
+        "notifier endpoints ping: ENDPOINT: the settings have no endpoint 'shop'. Did you mean shop-oms?",
+    ),
+    "no such endpoint to leave alone": (
+        ("endpoints", "suspend", "nope"),
+        "notifier endpoints suspend: ENDPOINT: the settings have no endpoint 'nope'. Known here: shop-oms.",
+    ),
+    "no such endpoint to tell again": (
+        ("deliveries", "redrive", "--endpoint", "nope"),
+        "notifier deliveries redrive: --endpoint: the settings have no endpoint 'nope'. Known here: shop-oms.",
+    ),
 }
 
 
-@pytest.mark.parametrize("words", USAGE.values(), ids=USAGE.keys())
+@pytest.mark.parametrize(("words", "said"), USAGE.values(), ids=USAGE.keys())
 @pytest.mark.usefixtures("shop")
 def test_a_wrong_line_is_told_with_status_2(
-    words: tuple[str, ...], notifier: Notifier, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...], said: str, notifier: Notifier, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Which part of it, the rule that it breaks, and where its help is; in the same shape and status for every command."""
     assert notifier(*words) == 2
 
-    said = capsys.readouterr()
-    assert "Error" in said.err
-    assert said.out == ""
+    told = capsys.readouterr()
+    assert told.err.startswith(said)
+    assert re.fullmatch(r".*\n`notifier[a-z ]* --help` says how it is used\.\n", told.err)
+    assert re.search("Error|Input should|Value|Invalid", told.err) is None, "that is how libraries speak"
+    assert told.out == ""
+
+
+def test_a_group_that_is_called_alone_shows_its_commands(
+    notifier: Notifier, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert notifier("orders") == 2
+
+    told = capsys.readouterr()
+    assert "Usage: notifier orders" in told.out + told.err
+    assert "says how it is used" not in told.err
 
 
 @pytest.mark.parametrize(
