@@ -139,7 +139,8 @@ def _root(
     New here? `notifier demo` shows it at work. For a setup of your own, in an empty folder: `notifier local up`,
     `notifier init`, `notifier topics --apply`, `notifier run`.
 
-    Exit status: 0 done; 1 it was asked well, and something was found or failed; 2 the line, a name in it or the settings are wrong.
+    Exit status: 0 done; 1 it was asked well, and something was found or failed; 2 the line, a name in it, or the settings are
+    wrong.
     """
     context.obj = config_file
     if ends_with_stdin:
