@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from consumers.orders import OrdersJob
-from consumers.partition import Batch, Feed, Work
+from consumers.partition import Batch, Feed, FeedClosed, Work
 from notifier import events, evidence
 from notifier.evidence import USABLE, Evidence, Kind, Policy
 from notifier.kafka.group import Commit, Source
@@ -171,8 +172,12 @@ class Owner:
 
     async def stop(self) -> None:
         """Hand the partition back: drain and commit."""
+        task = self._task
+        assert task is not None
         self.feed.close()
-        await spin(lambda: self._task is not None and self._task.done())
+        await spin(task.done)
+        with suppress(FeedClosed):  # so it ends, when it hands back
+            task.result()
         self.commit()
 
     async def ended(self) -> None:
