@@ -17,10 +17,10 @@ from consumers.client import Client, Lookup
 from consumers.fanout import WAITING_MAX, FanoutJob
 from consumers.gauges import show_endpoints
 from consumers.leaving import LastResort
+from consumers.means import Means
 from consumers.orders import OrdersJob
 from consumers.partition import PartitionLoop, StuckError, Work
 from consumers.rebuilding import RebuildLines, Rebuilds
-from consumers.serving import Means
 from consumers.view import RecreatedTopicError
 from notifier import config, hangup, logs, metrics, tracing
 from notifier.app import Stop, run

@@ -22,13 +22,14 @@ from consumers.callees import Callee, Callees
 from consumers.due import DueTimes
 from consumers.endpoints import Endpoints
 from consumers.lanes import Todo
+from consumers.means import Means, Shared
 from consumers.notes import DELIVERIES_AWAY_TOO_LONG, note, resume
 from consumers.obeying import Obeying
 from consumers.partition import Feed, FeedClosed
 from consumers.reading_back import ReadingBack
 from consumers.rebuilding import RebuildLines, Rebuilds
 from consumers.recorder import Recorder, lane_in
-from consumers.serving import Means, Serving
+from consumers.serving import Serving
 from consumers.taking_up import TakingUp
 from consumers.upkeep import Upkeep
 from consumers.view import Merging, View
@@ -135,46 +136,13 @@ class FanoutPartition:
         self._endpoints = Endpoints(self._view, self._recorder, means.clock)
         self._due = DueTimes()
         self._watermark = Watermark()
-        self._serving = Serving(
-            means,
-            partition,
-            view=self._view,
-            recorder=self._recorder,
-            endpoints=self._endpoints,
-            due=self._due,
-            tasks=self._tasks,
-            on_done=self._on_done,
-            on_gone=self._on_gone,
-        )
-        self._obeying = Obeying(
-            means, partition, recorder=self._recorder, endpoints=self._endpoints, callees=job.callees, obeyed=job.obeyed
-        )
-        self._reading_back = ReadingBack(
-            means,
-            partition,
-            recorder=self._recorder,
-            endpoints=self._endpoints,
-            due=self._due,
-            callees=job.callees,
-            upto=lambda: self._watermark.next_offset,
-        )
-        self._taking_up = TakingUp(
-            means,
-            partition,
-            view=self._view,
-            serving=self._serving,
-            endpoints=self._endpoints,
-            due=self._due,
-            callees=job.callees,
-        )
+        shared = Shared(means, partition, self._view, self._recorder, self._endpoints, self._due, job.callees)
+        self._serving = Serving(shared, tasks=self._tasks, on_done=self._on_done, on_gone=self._on_gone)
+        self._obeying = Obeying(shared, obeyed=job.obeyed)
+        self._reading_back = ReadingBack(shared, upto=lambda: self._watermark.next_offset)
+        self._taking_up = TakingUp(shared, serving=self._serving)
         self._upkeep = Upkeep(
-            means,
-            partition,
-            view=self._view,
-            recorder=self._recorder,
-            endpoints=self._endpoints,
-            due=self._due,
-            callees=job.callees,
+            shared,
             quiet_s=lambda: job.quiet_s,
             here=lambda: (self._watermark.upto, self._commands_upto),
             commit=self._count_done,

@@ -9,11 +9,8 @@ from typing import assert_never
 
 import msgspec
 
-from consumers.callees import Callees
-from consumers.endpoints import Endpoints
 from consumers.lanes import untold
-from consumers.recorder import Recorder
-from consumers.serving import Means
+from consumers.means import Shared
 from notifier import command
 from notifier.command import Command, Wanted
 from notifier.delivery import DeliveryRecord, Lane, Ref, lane_key, redrive
@@ -32,21 +29,12 @@ class Obeying:
         obeyed: by endpoint, when the command was given that was obeyed last; all partitions of a process share it.
     """
 
-    def __init__(
-        self,
-        means: Means,
-        partition: int,
-        *,
-        recorder: Recorder,
-        endpoints: Endpoints,
-        callees: Callees,
-        obeyed: dict[str, datetime],
-    ) -> None:
-        self._means = means
-        self._partition = partition
-        self._recorder = recorder
-        self._endpoints = endpoints
-        self._callees = callees
+    def __init__(self, shared: Shared, *, obeyed: dict[str, datetime]) -> None:
+        self._means = shared.means
+        self._partition = shared.partition
+        self._recorder = shared.recorder
+        self._endpoints = shared.endpoints
+        self._callees = shared.callees
         self._obeyed = obeyed
 
     async def obey(self, records: Sequence[Stored], *, start: int) -> None:

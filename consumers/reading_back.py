@@ -14,12 +14,9 @@ from functools import partial
 
 import msgspec
 
-from consumers.callees import Callee, Callees
-from consumers.due import DueTimes
-from consumers.endpoints import Endpoints
+from consumers.callees import Callee
 from consumers.lanes import untold
-from consumers.recorder import Recorder
-from consumers.serving import Means
+from consumers.means import Shared
 from notifier import events
 from notifier.delivery import DeliveryRecord, Lane, Ref, lane_key, wait
 from notifier.events import Telling
@@ -38,23 +35,13 @@ class ReadingBack:
         upto: where the others are: the next event that they will be given.
     """
 
-    def __init__(
-        self,
-        means: Means,
-        partition: int,
-        *,
-        recorder: Recorder,
-        endpoints: Endpoints,
-        due: DueTimes,
-        callees: Callees,
-        upto: Callable[[], int],
-    ) -> None:
-        self._means = means
-        self._partition = partition
-        self._recorder = recorder
-        self._endpoints = endpoints
-        self._due = due
-        self._callees = callees
+    def __init__(self, shared: Shared, *, upto: Callable[[], int]) -> None:
+        self._means = shared.means
+        self._partition = shared.partition
+        self._recorder = shared.recorder
+        self._endpoints = shared.endpoints
+        self._due = shared.due
+        self._callees = shared.callees
         self._upto = upto
 
     async def run(self) -> None:

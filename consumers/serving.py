@@ -11,31 +11,23 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
 from consumers.backoff import retry_after_s, retry_in_s
 from consumers.callees import Callee
-from consumers.calling import Caller, call
+from consumers.calling import call
 from consumers.client import Answer
-from consumers.due import DueTimes
-from consumers.endpoints import Endpoints
 from consumers.lanes import ActiveLane, Todo, record_of, say, trace, waiting_in
+from consumers.means import Shared
 from consumers.measures import in_words
-from consumers.recorder import Recorder
-from consumers.view import View
 from notifier import events, tracing
-from notifier.clock import Clock
-from notifier.config import Delivery
 from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, Turn, from_record, give_up_unheard, settle
 from notifier.events import Telling
 from notifier.kept import record_in
-from notifier.outage import Outages
-from notifier.ports import Kept, LogReader, ViewStore
+from notifier.ports import Kept
 from notifier.record import Record
-from notifier.topics import Topics
 
 PARK_AFTER_S = 3.0
 """What has not been told after this long is written down as waiting, and its event counts as done."""
@@ -57,22 +49,6 @@ GONE = 410
 """RFC 9110, 15.5.11: the endpoint is no more, and says that this is for ever."""
 
 
-@dataclass(slots=True)
-class Means:
-    """What serving needs of its process. Only `delivery` changes: a reload puts another in its place, as a whole."""
-
-    topics: Topics
-    delivery: Delivery
-    client: Caller
-    store: ViewStore
-    reader: LogReader
-    outages: Outages
-    clock: Clock
-    random: Callable[[], float]
-    waiting_max: int
-    """How much of one endpoint may wait in one partition; what comes then is a dead letter at once."""
-
-
 class Serving:
     """
     The lanes of one partition.
@@ -84,23 +60,18 @@ class Serving:
 
     def __init__(
         self,
-        means: Means,
-        partition: int,
+        shared: Shared,
         *,
-        view: View,
-        recorder: Recorder,
-        endpoints: Endpoints,
-        due: DueTimes,
         tasks: asyncio.TaskGroup,
         on_done: Callable[[int], None],
         on_gone: Callable[[str], None],
     ) -> None:
-        self._means = means
-        self._partition = partition
-        self._view = view
-        self._recorder = recorder
-        self._endpoints = endpoints
-        self._due = due
+        self._means = shared.means
+        self._partition = shared.partition
+        self._view = shared.view
+        self._recorder = shared.recorder
+        self._endpoints = shared.endpoints
+        self._due = shared.due
         self._tasks = tasks
         self._on_done = on_done
         self._on_gone = on_gone

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from consumers.callees import Callee, Callees
-from consumers.due import DueTimes
-from consumers.endpoints import Endpoints
-from consumers.serving import Means, Serving
-from consumers.view import View
+from consumers.callees import Callee
+from consumers.means import Shared
+from consumers.serving import Serving
 from notifier.delivery import from_record
 
 IDLE_S = 5.0
@@ -24,24 +22,14 @@ GIVEN_UP_ROUNDS_MAX = 10
 class TakingUp:
     """What is due in one partition. The index is the view's (rule 12): a lane stays in it until what came of it is recorded."""
 
-    def __init__(
-        self,
-        means: Means,
-        partition: int,
-        *,
-        view: View,
-        serving: Serving,
-        endpoints: Endpoints,
-        due: DueTimes,
-        callees: Callees,
-    ) -> None:
-        self._means = means
-        self._partition = partition
-        self._view = view
+    def __init__(self, shared: Shared, *, serving: Serving) -> None:
+        self._means = shared.means
+        self._partition = shared.partition
+        self._view = shared.view
+        self._endpoints = shared.endpoints
+        self._due = shared.due
+        self._callees = shared.callees
         self._serving = serving
-        self._endpoints = endpoints
-        self._due = due
-        self._callees = callees
         self._give_up_at: dict[str, float] = {}
         """By endpoint: when it is to be looked through for what is over, in the loop's time."""
 

@@ -12,12 +12,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
-from consumers.callees import Callees
-from consumers.due import DueTimes
-from consumers.endpoints import Endpoints
-from consumers.recorder import Recorder
-from consumers.serving import Means
-from consumers.view import View
+from consumers.means import Shared
 from notifier import position
 from notifier.position import Position
 from notifier.record import Record
@@ -42,25 +37,19 @@ class Upkeep:
 
     def __init__(
         self,
-        means: Means,
-        partition: int,
+        shared: Shared,
         *,
-        view: View,
-        recorder: Recorder,
-        endpoints: Endpoints,
-        due: DueTimes,
-        callees: Callees,
         quiet_s: Callable[[], int],
         here: Callable[[], tuple[int, int]],
         commit: Callable[[], None],
     ) -> None:
-        self._means = means
-        self._partition = partition
-        self._view = view
-        self._recorder = recorder
-        self._endpoints = endpoints
-        self._due = due
-        self._callees = callees
+        self._means = shared.means
+        self._partition = shared.partition
+        self._view = shared.view
+        self._recorder = shared.recorder
+        self._endpoints = shared.endpoints
+        self._due = shared.due
+        self._callees = shared.callees
         self._quiet_s = quiet_s
         self._here = here
         self._commit = commit

@@ -12,7 +12,7 @@ from typing import Any
 from consumers.callees import Callees
 from consumers.client import Answer
 from consumers.fanout import FanoutJob
-from consumers.serving import Means
+from consumers.means import Means
 from notifier import endpoint_state, webhooks
 from notifier.clock import Clock
 from notifier.config import Delivery, Endpoint

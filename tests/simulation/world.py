@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from consumers.callees import Callees
 from consumers.fanout import FanoutJob
+from consumers.means import Means
 from consumers.orders import OrdersJob
-from consumers.serving import Means
 from consumers.view import RecreatedTopicError
 from notifier.channel import Channels
 from notifier.config import Delivery

@@ -10,12 +10,9 @@ from typing import cast
 import pytest
 
 import consumers.reading_back
-from consumers.callees import Callees
 from consumers.due import DueTimes
-from consumers.endpoints import Endpoints
+from consumers.means import Shared
 from consumers.reading_back import ReadingBack
-from consumers.recorder import Recorder
-from consumers.serving import Means
 from notifier.outage import Outages
 from notifier.ports import Chunk
 from notifier.topics import Topics
@@ -71,15 +68,15 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def reading(log: Log, written: Written, due: DueTimes, upto: Callable[[], int]) -> ReadingBack:
     means = SimpleNamespace(topics=Topics("t"), reader=log, outages=Outages(), waiting_max=10)
-    return ReadingBack(
-        cast("Means", means),
-        0,
-        recorder=cast("Recorder", None),
-        endpoints=cast("Endpoints", written),
+    shared = SimpleNamespace(
+        means=means,
+        partition=0,
+        recorder=None,
+        endpoints=written,
         due=due,
-        callees=cast("Callees", SimpleNamespace(by_name={"erp": object()})),
-        upto=upto,
+        callees=SimpleNamespace(by_name={"erp": object()}),
     )
+    return ReadingBack(cast("Shared", shared), upto=upto)
 
 
 async def until_caught_up(work: ReadingBack, written: Written) -> None:
