@@ -52,14 +52,15 @@ def _stage(title: str, entries: tuple[Entry, ...]) -> Iterator[str]:
         yield f"* What to do: {entry.action}"
         if entry.fields:
             yield f"* Fields: {_listed(entry.fields)}"
-        if metrics := _metrics_of(entry):
+        if metrics := metrics_of(entry):
             yield f"* Metrics: {_listed(metrics)}"
         if entry.alerts:
             yield f"* Alerts: {_listed(entry.alerts)}"
         yield ""
 
 
-def _metrics_of(entry: Entry) -> list[str]:
+def metrics_of(entry: Entry) -> list[str]:
+    """The metrics that tell of the same, by their whole names."""
     named = [f"notifier_{name}" for name in entry.metrics]
     is_counted = bool({"warning", "error"} & set(entry.levels))
     return [*named, f'notifier_log_lines_total{{event="{entry.name}"}}'] if is_counted else named

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Annotated
 
 import typer
@@ -12,31 +13,74 @@ from rich.text import Text
 
 from notifier.catalogue import CATALOGUE, Entry
 from notifier.cli.options import AsJson, print_json
-from notifier.runbook import markdown
+from notifier.runbook import markdown, metrics_of
 
+NEAR_MAX = 5
 _LEVEL_STYLES = {"info": "green", "warning": "yellow", "error": "red"}
 
 
+Name = Annotated[
+    str | None, typer.Argument(metavar="NAME", help="Only this line: delivery.exhausted. Or all of a kind: delivery.")
+]
 AsMarkdown = Annotated[
     bool, typer.Option("--markdown", help="Print the runbook, with the metrics and alerts of each line.")
 ]
 
 
-def logs(as_json: AsJson = False, as_markdown: AsMarkdown = False) -> None:
+def logs(name: Name = None, as_json: AsJson = False, as_markdown: AsMarkdown = False) -> None:
     """
-    Explain each log line: what it means, and what to do about it.
+    Explain each log line, or one: what it means, and what to do about it.
 
     Every service writes its log on stdout, one JSON object a line. `event` is the name in this table. Beside the fields that
     are listed, each line has `timestamp`, `level`, `event`, `service`, `instance` and `version`.
 
     Levels: `info` is a result, `warning` mends itself, `error` needs a person now.
     """
-    if as_json:
-        print_json([entry.as_json() for entry in CATALOGUE])
-        return
+    if as_markdown and name is not None:
+        raise typer.BadParameter("the runbook has all lines; leave the name out.", param_hint="--markdown")
     if as_markdown:
         print(markdown(), end="")
         return
+    entries = CATALOGUE if name is None else _named(name)
+    if as_json:
+        print_json([entry.as_json() for entry in entries])
+    elif name is None:
+        _print_all()
+    else:
+        for entry in entries:
+            _print_one(entry)
+
+
+def _named(name: str) -> list[Entry]:
+    """
+    One line, or all of a kind.
+
+    Raises:
+        typer.BadParameter: there is none of this name; with those that may be meant.
+    """
+    found = [entry for entry in CATALOGUE if name in (entry.name, entry.name.partition(".")[0])]
+    if found:
+        return found
+    names = [entry.name for entry in CATALOGUE]
+    holding = [one for one in names if name in one]
+    near = holding or get_close_matches(name, names, n=NEAR_MAX, cutoff=0.5)
+    remedy = f"Did you mean {', '.join(near[:NEAR_MAX])}?" if near else "`notifier logs` has them all."
+    raise typer.BadParameter(f"no log line is called {name!r}. {remedy}", param_hint="NAME")
+
+
+def _print_one(entry: Entry) -> None:
+    console = Console()
+    head = Text(entry.name, style="bold").append("  ")
+    console.print(head.append(_levels(entry)), soft_wrap=True)
+    console.print(Text(entry.meaning))
+    console.print(Text(f"What to do: {entry.action}"))
+    for title, names in (("Fields", entry.fields), ("Metrics", metrics_of(entry)), ("Alerts", entry.alerts)):
+        if names:
+            console.print(Text(f"{title}: {', '.join(names)}", style="dim"))
+    console.print()
+
+
+def _print_all() -> None:
     table = Table(box=box.SIMPLE_HEAD, show_lines=True, pad_edge=False)
     table.add_column("event", ratio=3)
     table.add_column("meaning", ratio=4)
@@ -47,14 +91,17 @@ def logs(as_json: AsJson = False, as_markdown: AsMarkdown = False) -> None:
 
 
 def _head(entry: Entry) -> Text:
-    text = Text(entry.name, style="bold")
+    text = Text(entry.name, style="bold").append("\n")
+    return text.append(_levels(entry)).append(f"\n{' '.join(entry.fields)}", style="not bold dim")
+
+
+def _levels(entry: Entry) -> Text:
+    text = Text(style="not bold")
     for at, level in enumerate(entry.levels):
-        text.append("\n" if at == 0 else " or ", style="not bold")
-        text.append(level, style=f"not bold {_LEVEL_STYLES.get(level, '')}")
-    text.append(f"\n{' '.join(entry.fields)}", style="not bold dim")
+        text.append(" or " if at else "").append(level, style=_LEVEL_STYLES.get(level, ""))
     return text
 
 
 def register(app: typer.Typer) -> None:
     """Mount the command."""
-    app.command("logs", epilog="Example: `notifier logs --json`")(logs)
+    app.command("logs", epilog="Example: `notifier logs delivery.exhausted`")(logs)
