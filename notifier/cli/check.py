@@ -10,8 +10,6 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from consumers.app import client_of
@@ -22,6 +20,7 @@ from notifier.checks.inspection import Inspection, Reach
 from notifier.checks.lookups import Loop
 from notifier.cli.keys import private_path
 from notifier.cli.options import AsJson, ConfigFile, chosen_file, print_json, read_settings, silent_kafka
+from notifier.cli.tables import add, screen, table
 from notifier.clock import SystemClock
 from notifier.config import Settings, SettingsFault
 
@@ -93,21 +92,18 @@ def _print(findings: Sequence[Finding]) -> None:
     for one in findings:
         names = rows.setdefault((one.group, one.state, one.message, one.remedy), [])
         names.append(one.name.removeprefix(one.group).removeprefix("."))
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True, style="bold")
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    shown = table("part", "state", "finding")
     said = ""
     for (group, state, message, remedy), names in rows.items():
         told = Text.assemble((_listed(names), "bold"), "  " if names != [""] else "", message)
         if remedy:
             told.append(f"\n→ {remedy}", style="dim")
-        table.add_row("" if group == said else group, Text(state, style=_STYLES[state]), told)
+        add(shown, Text("" if group == said else group, style="bold"), Text(state, style=_STYLES[state]), told)
         said = group
-    Console().print(table)
+    screen().print(shown)
     counted = Counter(one.state for one in findings)
     faults, warnings = (_counted(counted[state], state) for state in ("fault", "warning"))
-    typer.echo(f"\n{len(findings)} looked at: {faults}, {warnings}.")
+    typer.echo(f"{len(findings)} looked at: {faults}, {warnings}.")
 
 
 def _listed(names: Sequence[str]) -> str:

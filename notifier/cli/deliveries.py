@@ -12,7 +12,6 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from notifier.cli.answers import why_failed
@@ -21,7 +20,7 @@ from notifier.cli.names import require_endpoint
 from notifier.cli.options import AsJson, ConfigFile, print_json, reaching_kafka, read_settings
 from notifier.cli.redrive import redrive
 from notifier.cli.story_shown import STATE_STYLES
-from notifier.cli.tables import add, table
+from notifier.cli.tables import add, screen, table
 from notifier.cli.words import ago, ahead, moment, plain
 from notifier.clock import SystemClock
 from notifier.config import Settings
@@ -119,7 +118,7 @@ def _print_list(rows: list[Delivery], now: datetime) -> None:
             Text(one.state.value, style=STATE_STYLES[one.state]),
             "; ".join(_told(one, now)),
         )
-    Console().print(shown)
+    screen().print(shown)
 
 
 def _told(one: Delivery, now: datetime) -> Iterator[str]:

@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from consumers.app import client_of
@@ -25,7 +24,7 @@ from notifier.cli.looking import Look, looking, reports
 from notifier.cli.names import require_endpoint
 from notifier.cli.operator import By, line, who
 from notifier.cli.options import AsJson, CommandFailed, ConfigFile, print_json, reaching_kafka, read_settings
-from notifier.cli.tables import add, table
+from notifier.cli.tables import add, screen, table
 from notifier.cli.words import ago, ahead, moment, plain
 from notifier.clock import SystemClock
 from notifier.command import Command
@@ -228,8 +227,8 @@ def _told(health: Health, word: Command | None) -> str:
 
 
 def _print_list(found: list[tuple[Health, str]], now: datetime) -> None:
-    console = Console()
-    shown = table("endpoint", "state", "accepted", "p50/p99 ms", "waiting", "oldest", "next", "dead")
+    console = screen()
+    shown = table("endpoint", "state", "accepted", "p50/p99 ms", "waiting", "next", "dead")
     for one, _ in found:
         add(
             shown,
@@ -237,8 +236,7 @@ def _print_list(found: list[tuple[Health, str]], now: datetime) -> None:
             Text(one.state.value, style="yellow" if one.state is State.SUSPENDED else "green"),
             f"{one.success_rate:.1%} of {one.attempts}" if one.success_rate is not None else "",
             f"{one.p50_ms:.0f}/{one.p99_ms:.0f}" if one.p50_ms is not None and one.p99_ms is not None else "",
-            str(one.waiting or ""),
-            ago(one.oldest_waiting_since, now),
+            f"{one.waiting} for {ago(one.oldest_waiting_since, now)}" if one.waiting else "",
             ahead(one.next_attempt_at, now),
             Text(str(one.dead or ""), style="red"),
         )

@@ -6,13 +6,12 @@ from difflib import get_close_matches
 from typing import Annotated
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from notifier.catalogue import CATALOGUE, Entry
 from notifier.cli.options import AsJson, print_json
+from notifier.cli.tables import indented, screen
 from notifier.runbook import markdown, metrics_of
 
 NEAR_MAX = 5
@@ -31,7 +30,7 @@ def logs(name: Name = None, as_json: AsJson = False, as_markdown: AsMarkdown = F
     """
     Explain each log line, or one: what it means, and what to do about it.
 
-    Every service writes its log on stdout, one JSON object a line. `event` is the name in this table. Beside the fields that
+    Every service writes its log on stdout, one JSON object a line. `event` is the name in this list. Beside the fields that
     are listed, each line has `timestamp`, `level`, `event`, `service`, `instance` and `version`.
 
     Levels: `info` is a result, `warning` mends itself, `error` needs a person now.
@@ -44,11 +43,10 @@ def logs(name: Name = None, as_json: AsJson = False, as_markdown: AsMarkdown = F
     entries = CATALOGUE if name is None else _named(name)
     if as_json:
         print_json([entry.as_json() for entry in entries])
-    elif name is None:
-        _print_all()
     else:
+        console = screen()
         for entry in entries:
-            _print_one(entry)
+            _print_one(console, entry)
 
 
 def _named(name: str) -> list[Entry]:
@@ -68,31 +66,16 @@ def _named(name: str) -> list[Entry]:
     raise typer.BadParameter(f"no log line is called {name!r}. {remedy}", param_hint="NAME")
 
 
-def _print_one(entry: Entry) -> None:
-    console = Console()
+def _print_one(console: Console, entry: Entry) -> None:
     head = Text(entry.name, style="bold").append("  ")
     console.print(head.append(_levels(entry)), soft_wrap=True)
-    console.print(Text(entry.meaning))
-    console.print(Text(f"What to do: {entry.action}"))
+    said = [Text(entry.meaning), Text(f"What to do: {entry.action}")]
     for title, names in (("Fields", entry.fields), ("Metrics", metrics_of(entry)), ("Alerts", entry.alerts)):
         if names:
-            console.print(Text(f"{title}: {', '.join(names)}", style="dim"))
+            said.append(Text(f"{title}: {', '.join(names)}", style="dim"))
+    for one in said:
+        console.print(*indented(console, one, "  "), sep="\n")
     console.print()
-
-
-def _print_all() -> None:
-    table = Table(box=box.SIMPLE_HEAD, show_lines=True, pad_edge=False)
-    table.add_column("event", ratio=3)
-    table.add_column("meaning", ratio=4)
-    table.add_column("what to do", ratio=4)
-    for entry in CATALOGUE:
-        table.add_row(_head(entry), Text(entry.meaning), Text(entry.action))
-    Console().print(table)
-
-
-def _head(entry: Entry) -> Text:
-    text = Text(entry.name, style="bold").append("\n")
-    return text.append(_levels(entry)).append(f"\n{' '.join(entry.fields)}", style="not bold dim")
 
 
 def _levels(entry: Entry) -> Text:

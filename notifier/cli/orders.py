@@ -8,7 +8,6 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from notifier.cli.looking import looking
@@ -16,7 +15,7 @@ from notifier.cli.names import require_channel
 from notifier.cli.options import AsJson, CommandFailed, ConfigFile, print_json, reaching_kafka, read_settings
 from notifier.cli.story import ASIDE, UNREAD, Story, tell
 from notifier.cli.story_shown import print_story
-from notifier.cli.tables import add, money_cell, status, table, text
+from notifier.cli.tables import add, money_cell, screen, status, table, text
 from notifier.cli.words import clock_time, plain
 from notifier.config import Settings
 from notifier.kafka.follower import Followed
@@ -227,4 +226,4 @@ def _print_list(rows: list[dict[str, object]]) -> None:
             *(money_cell(row[name], currency) for name in amounts),
             Text(" ".join(map(plain, flags)) if isinstance(flags, tuple) else "", style="yellow"),
         )
-    Console().print(shown)
+    screen().print(shown)

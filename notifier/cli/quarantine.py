@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from notifier import evidence
@@ -20,7 +19,7 @@ from notifier.cli.names import require_channel
 from notifier.cli.operator import By, line, who
 from notifier.cli.options import AsJson, CommandFailed, ConfigFile, print_json, reaching_kafka, read_settings
 from notifier.cli.reasons import REASONS, Words
-from notifier.cli.tables import add, money_cell, table, text
+from notifier.cli.tables import add, money_cell, screen, table, text
 from notifier.cli.words import clock_time, plain
 from notifier.clock import SystemClock
 from notifier.config import Settings
@@ -261,11 +260,11 @@ def _print_list(rows: list[dict[str, object]]) -> None:
             money_cell(row["amount"], str(row["currency"])),
             Text("held" if row["is_held"] else "", style="yellow"),
         )
-    Console().print(shown)
+    screen().print(shown)
 
 
 def _print_one(aside: Aside, *, is_held: bool | None) -> None:
-    row, words, console = aside.row, _words(aside.reason), Console()
+    row, words, console = aside.row, _words(aside.reason), screen()
     head = Text(f"{row['id']}  {plain(text(row['channel']))}/{plain(text(row['order']))}  ", style="bold")
     console.print(head.append(plain(aside.reason), style="yellow"))
     console.print(Text(words.meaning))
@@ -276,7 +275,7 @@ def _print_one(aside: Aside, *, is_held: bool | None) -> None:
         if aside.reason in RELEASABLE:
             console.print(Text(f'  notifier quarantine release {row["id"]} --reason "…"'))
     shown = table("", "")
-    shown.show_header = False
+    shown.has_heading = False
     for name in ("received_at", "kind", "evidence_id", "verdict", "told", "trade_no"):
         add(shown, name, Text(plain(text(row[name])) if name != "evidence_id" else str(row[name])))
     add(shown, "amount", money_cell(row["amount"], str(row["currency"])) or "-")

@@ -12,7 +12,6 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
 from notifier import command, events
 from notifier.cli.commanding import bar, producer_of
@@ -20,7 +19,7 @@ from notifier.cli.looking import Look, looking, reports
 from notifier.cli.names import require_endpoint
 from notifier.cli.operator import By, who
 from notifier.cli.options import AsJson, CommandFailed, ConfigFile, print_json, reaching_kafka, read_settings
-from notifier.cli.tables import add, table
+from notifier.cli.tables import add, screen, table
 from notifier.cli.when import when
 from notifier.cli.words import plain
 from notifier.clock import SystemClock
@@ -276,7 +275,7 @@ def _print_counts(counts: list[Counted]) -> None:
     for one in counts:
         accepted = (str(one.accepted),) if has_accepted else ()
         add(shown, plain(one.endpoint), str(one.dead), *accepted, str(one.waiting or ""), str(one.gone or ""))
-    Console().print(shown)
+    screen().print(shown)
 
 
 def _print_end(found: _Found, selection: Selection, done: _Done, *, is_dry: bool) -> None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from notifier.cli.story import ASIDE, MADE, REPEATED, UNREAD, Story
-from notifier.cli.tables import add, money_cell, rows, status, table, text
+from notifier.cli.tables import Listing, add, money_cell, rows, screen, status, table, text
 from notifier.cli.words import clock_time, moment, plain
 from notifier.config import Settings
 from notifier.delivery_report import Delivery, State
 
 
 def print_story(story: Story, settings: Settings) -> None:
-    console = Console()
+    console = screen()
     latest = story.events[-1].order
     console.print(_headline(latest))
     for line in _remarks(latest):
@@ -71,7 +69,7 @@ def _remarks(order: dict[str, object]) -> Iterator[Text]:
         yield Text(f"  flags: {' '.join(map(str, names)) if isinstance(names, list) else '-'}", style="yellow")
 
 
-def _events_table(story: Story) -> Table:
+def _events_table(story: Story) -> Listing:
     has_refunds = any(one.order.get("refunded") for one in story.events)
     amounts = ("paid", "refunded") if has_refunds else ("paid",)
     shown = table("", "event", "received", "cause", *amounts, title="Events")
@@ -92,7 +90,7 @@ def _events_table(story: Story) -> Table:
 _EFFECTS = {MADE: "", ASIDE: "set aside", REPEATED: "nothing new", UNREAD: "not read by the orders job yet"}
 
 
-def _evidence_table(story: Story) -> Table:
+def _evidence_table(story: Story) -> Listing:
     # of an order with one trade, which is nearly every one, its number stands above
     has_trades = len({row["trade_no"] for row in story.evidence} - {None}) > 1
     shown = table(
@@ -126,7 +124,7 @@ STATE_STYLES = {
 }
 
 
-def _deliveries_table(story: Story) -> Table:
+def _deliveries_table(story: Story) -> Listing:
     shown = table("endpoint", "", "state", "attempts", "last answer", "why", title="Deliveries")
     for one in story.deliveries:
         add(

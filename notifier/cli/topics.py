@@ -6,12 +6,11 @@ import asyncio
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from notifier.checks.topics import alter, cost, is_altered, is_shortened, remedy, shown
 from notifier.cli.options import AsJson, CommandFailed, ConfigFile, print_json, reaching_kafka, read_settings
+from notifier.cli.tables import add, screen, table
 from notifier.config import Settings
 from notifier.kafka.access import Access
 from notifier.kafka.admin import Admin, CannotCreateError, Compared, Difference
@@ -96,16 +95,14 @@ def _rows(one: Compared, servers: str) -> list[dict[str, object]]:
 
 
 def _print_table(compared: list[Compared]) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("topic", "state", "setting", "has", "needs"):
-        table.add_column(name, overflow="fold")
+    listing = table("topic", "state", "setting", "has", "needs")
     styles = {"ok": "green", "missing": "red", "differs": "yellow"}
     for one in compared:
-        state = f"[{styles[one.state]}]{one.state}[/]"
-        table.add_row(one.plan.name, state, *(_cells(one.differences[0]) if one.differences else ()))
+        state = Text(one.state, style=styles[one.state])
+        add(listing, one.plan.name, state, *(_cells(one.differences[0]) if one.differences else ("", "", "")))
         for difference in one.differences[1:]:
-            table.add_row("", "", *_cells(difference))
-    Console().print(table)
+            add(listing, "", "", *_cells(difference))
+    screen().print(listing)
 
 
 def _cells(difference: Difference) -> tuple[str, str, str]:
