@@ -13,11 +13,11 @@ from notifier.alipayhk import form
 from notifier.cli import told
 from notifier.cli.looking import Look
 from notifier.config import Settings
-from notifier.errors import Reason, Rejected, Unavailable
-from notifier.evidence import Kind
+from notifier.errors import Reason, Rejected, Unavailable, Unusable
+from notifier.evidence import Evidence, Kind, rfc3339
 from notifier.lookup import Lookup
 from notifier.record import Record
-from notifier.release import RELEASABLE
+from notifier.release import RELEASABLE, Word, read_word
 from notifier.views import RedisViews
 
 HOLDING = RELEASABLE | {Reason.CURRENCY_MISMATCH}
@@ -81,6 +81,39 @@ async def asides(look: Look, partition: int | None = None) -> AsyncGenerator[Asi
                 yield Aside(*where, headers["reason"].decode(), one.stored.record, one.stored.appended_at_ms)
             except (KeyError, ValueError):
                 continue  # nothing that this project wrote
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """An operator's word by which a held payment counts."""
+
+    at: str
+    """RFC 3339: when it was given."""
+    by: str | None
+    reason: str
+    is_read: bool
+    """Has the orders job come to it?"""
+
+
+async def release_of(look: Look, aside: Aside) -> Released | None:
+    """The first word that was given about a held payment; the second adds nothing. None: nobody gave one."""
+    if aside.reason not in RELEASABLE:
+        return None
+    async with aclosing(look.records(look.topics.inbox, [aside.partition], begin=aside.offset + 1)) as records:
+        async for one in records:
+            word = _word(one.stored.record) if one.stored.record.key == aside.record.key else None
+            if word is not None and word[1].release.trade_no == aside.row["trade_no"]:
+                upto = await look.scanner.committed(look.topics.group("orders"), look.topics.inbox, aside.partition)
+                return Released(rfc3339(word[0].received_at), word[1].by, word[1].reason, one.stored.offset < upto)
+    return None
+
+
+def _word(record: Record) -> tuple[Evidence, Word] | None:
+    try:
+        read = evidence.from_record(record)
+        return (read, read_word(read)) if read.kind is Kind.OPERATOR else None
+    except (KeyError, ValueError, Unusable):
+        return None
 
 
 class Orders:

@@ -37,11 +37,13 @@ class Look:
         """Where everything about an order lies, in every topic."""
         return partition_of(f"{channel}/{order}".encode("utf-8", "surrogateescape"), self.partitions)
 
-    async def records(self, topic: str, partitions: Sequence[int] | None = None) -> AsyncGenerator[Followed, None]:
-        """All records of a topic as it is now, or of some of its partitions; a terminal shows how far it is."""
+    async def records(
+        self, topic: str, partitions: Sequence[int] | None = None, *, begin: int = 0
+    ) -> AsyncGenerator[Followed, None]:
+        """All records of a topic as it is now, or of some of its partitions from an offset on; a terminal shows how far it is."""
         wanted = range(self.partitions) if partitions is None else partitions
         with _bar(topic) as progress:
-            async with aclosing(self.scanner.scan(topic, wanted, progress)) as found:
+            async with aclosing(self.scanner.scan(topic, wanted, progress, begin=begin)) as found:
                 async for some in found:
                     for one in some:
                         yield one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from notifier import evidence
 from notifier.cli import told
-from notifier.cli.aside import Aside, Orders, asides
+from notifier.cli.aside import Aside, Orders, Released, asides, release_of
 from notifier.cli.looking import Look, looking
 from notifier.cli.names import require_channel
 from notifier.cli.operator import By, line, who
@@ -27,7 +28,7 @@ from notifier.errors import Reason
 from notifier.kafka.access import Access
 from notifier.kafka.producer import Producer
 from notifier.record import Record
-from notifier.release import RELEASABLE, Held, Word, to_evidence
+from notifier.release import RELEASABLE, TEXT_CHARS_MAX, Held, Word, to_evidence
 
 LIMIT = 100
 APPEND_TIMEOUT_S = 10.0
@@ -76,8 +77,8 @@ def list_(
     """
     List what was set aside within the last 90 days, the latest at the top.
 
-    `held` marks a payment that does not count now; without the mark it counts since (it was released, or the order was
-    announced), or there never was one to count.
+    `held` marks a payment that does not count now, `counts` one that does since (it was released, or the order was announced).
+    Without a mark there never was one to count, or nobody knows: then `show` says more.
     """
     settings = read_settings(context, config_file)
     with reaching_kafka(settings):
@@ -110,13 +111,24 @@ def show(
     """
     settings = read_settings(context, config_file)
     with reaching_kafka(settings):
-        aside, is_held = asyncio.run(_show(settings, place))
+        aside, is_held, released = asyncio.run(_show(settings, place))
     if as_json:
         words = _words(aside.reason)
-        more = {"meaning": words.meaning, "action": words.action, "is_held": is_held, "fields": aside.fields()}
-        print_json(aside.row | more)
+        print_json(
+            aside.row
+            | {
+                "meaning": words.meaning,
+                "action": words.action,
+                "is_held": is_held,
+                "released_at": released.at if released else None,
+                "released_by": released.by if released else None,
+                "released_because": released.reason if released else None,
+                "is_release_read": released.is_read if released else None,
+                "fields": aside.fields(),
+            }
+        )
     else:
-        _print_one(aside, is_held=is_held)
+        _print_one(aside, released, is_held=is_held)
 
 
 @app.command(epilog='Example: `notifier quarantine release 3-17 --reason "the shop confirms the amount"`')
@@ -180,13 +192,14 @@ async def _list(settings: Settings, channel: str | None, limit: int) -> tuple[li
     return rows, len(places)
 
 
-async def _show(settings: Settings, place: Place) -> tuple[Aside, bool | None]:
+async def _show(settings: Settings, place: Place) -> tuple[Aside, bool | None, Released | None]:
     async with looking(settings) as look:
         aside = await _find(look, place)
+        released = await release_of(look, aside)
         async with Orders.at_hand(look, settings) as orders:
             is_held = await orders.is_held(aside.row)
             _tell_if_away(orders)
-    return aside, is_held
+    return aside, is_held, released
 
 
 async def _find(look: Look, place: Place) -> Aside:
@@ -248,6 +261,9 @@ def _words(reason: str) -> Words:
     return Words("A later version set it aside, for a reason that this one does not know.", "Ask that version.")
 
 
+_MARKS: dict[object, Text] = {True: Text("held", style="yellow"), False: Text("counts", style="green"), None: Text()}
+
+
 def _print_list(rows: list[dict[str, object]]) -> None:
     shown = table("id", "received", "order", "reason", "amount", "")
     for row in rows:
@@ -258,22 +274,40 @@ def _print_list(rows: list[dict[str, object]]) -> None:
             f"{plain(text(row['channel']))}/{plain(text(row['order']))}",
             plain(text(row["reason"])),
             money_cell(row["amount"], str(row["currency"])),
-            Text("held" if row["is_held"] else "", style="yellow"),
+            _MARKS[row["is_held"]],
         )
     screen().print(shown)
 
 
-def _print_one(aside: Aside, *, is_held: bool | None) -> None:
+def _stands(aside: Aside, released: Released | None, *, is_held: bool | None) -> Iterator[Text]:
+    """What became of it since it was set aside, and what to do."""
+    words = _words(aside.reason)
+    if released is not None:
+        why = plain(released.reason, chars_max=TEXT_CHARS_MAX)
+        yield Text(f'Released at {clock_time(released.at)} by {plain(released.by)}: "{why}"', style="green")
+    match is_held, released:
+        case False, None:
+            yield Text("The order was announced since then: the payment counts.", style="green")
+        case False, _:
+            yield Text("The payment counts.", style="green")
+        case _, Released(is_read=False):
+            yield Text("The orders job has not come to that word yet: look whether `notifier consume orders` runs.")
+        case _, Released():
+            pass
+        case _:
+            if is_held:
+                yield Text("It is held: it does not count.", style="yellow")
+            yield Text(f"What to do: {words.action}")
+            if aside.reason in RELEASABLE:
+                yield Text(f'  notifier quarantine release {aside.row["id"]} --reason "…"')
+
+
+def _print_one(aside: Aside, released: Released | None, *, is_held: bool | None) -> None:
     row, words, console = aside.row, _words(aside.reason), screen()
     head = Text(f"{row['id']}  {plain(text(row['channel']))}/{plain(text(row['order']))}  ", style="bold")
     console.print(head.append(plain(aside.reason), style="yellow"))
     console.print(Text(words.meaning))
-    if is_held is False:
-        console.print(Text("Since then it was released, or the order announced: the payment counts.", style="green"))
-    else:
-        console.print(Text(f"What to do: {words.action}"))
-        if aside.reason in RELEASABLE:
-            console.print(Text(f'  notifier quarantine release {row["id"]} --reason "…"'))
+    console.print(*_stands(aside, released, is_held=is_held), sep="\n")
     shown = table("", "")
     shown.has_heading = False
     for name in ("received_at", "kind", "evidence_id", "verdict", "told", "trade_no"):

@@ -48,15 +48,15 @@ REASONS = {
         "Compare the channel's partner_id and seller_id with the fields below. If they are right, this is not your money.",
     ),
     Reason.AMOUNT_MISMATCH: Words(
-        "Another amount was paid than the merchant announced. The payment is held: it does not count.",
+        "Another amount was paid than the merchant announced, so the payment was held.",
         "Ask the merchant. Counted after all: release it. Else refund it at AlipayHK.",
     ),
     Reason.CURRENCY_MISMATCH: Words(
-        "It was paid in another currency than the order's. The payment is held for good: it can't be released.",
+        "It was paid in another currency than the order's, so the payment was held, for good: it can't be released.",
         "Ask the merchant; refund it at AlipayHK, or correct the channel's currency for what comes next.",
     ),
     Reason.UNREGISTERED: Words(
-        'Nobody announced this order, and the channel takes only orders that were (orders = "registered"). The payment is held.',
+        'Nobody announced this order, and the channel takes no others (orders = "registered"), so the payment was held.',
         "Ask the merchant. It frees itself when the order is announced; counted without that: release it.",
     ),
     Reason.TOO_MANY_FACTS: Words(

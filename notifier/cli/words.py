@@ -10,11 +10,11 @@ _SHOWN_CHARS_MAX = 64
 _SYMBOLS = {"HKD": "HK$", "CNY": "CN¥", "USD": "US$", "EUR": "€", "GBP": "£", "JPY": "JP¥"}
 
 
-def plain(text: str | None) -> str:
+def plain(text: str | None, *, chars_max: int = _SHOWN_CHARS_MAX) -> str:
     """A text that may come from a stranger: nothing in it moves the cursor."""
     if not text:
         return "-"
-    return "".join([char if char.isprintable() else "?" for char in text[:_SHOWN_CHARS_MAX]])
+    return "".join([char if char.isprintable() else "?" for char in text[:chars_max]])
 
 
 def money(amount: int | None, currency: str | None) -> str:

@@ -77,16 +77,20 @@ class Scanner:
         return (await self._admin.group(group, {})).members
 
     async def scan(
-        self, topic: str, partitions: Sequence[int], progress: Progress | None = None
+        self, topic: str, partitions: Sequence[int], progress: Progress | None = None, *, begin: int = 0
     ) -> AsyncGenerator[list[Followed], None]:
         """
         All records of these partitions up to their ends at this moment, some at a time. Each partition's come in its order.
+
+        Args:
+            begin: an offset; what lies before it is left out.
 
         Raises:
             Unavailable: Kafka does not answer, or brings nothing for `STALL_S`.
         """
         try:
             starts, ends = await self._bounds(topic, partitions)
+            starts = {tp: min(max(start, begin), ends[tp]) for tp, start in starts.items()}
             left = {tp for tp in ends if starts[tp] < ends[tp]}
             total, read = sum(ends.values()) - sum(starts.values()), 0
             at = dict(starts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -36,10 +37,21 @@ def test_a_held_payment_is_seen_shown_released_and_then_counts(
 
     said = asked("quarantine", "release", place, "--reason", "the shop has it", "--by", "alice")
     again = asked("quarantine", "release", place, "--reason", "the shop has it, really", "--by", "bob")
+    waiting = asked("quarantine", "show", place)
+    assert main(["quarantine", "show", place]) == 0
+    unread = " ".join(capsys.readouterr().out.split())
     shop.work("orders", lambda lines: {"order.changed", "evidence.repeated"} <= {one["event"] for one in lines})
 
     assert (listed["id"], listed["order"], listed["reason"], listed["is_held"]) == (place, "T1", "unregistered", True)
     assert (shown["id"], shown["amount"], shown["trade_no"]) == (place, 12800, "2026112222001T1")
+    assert (waiting["is_held"], waiting["released_by"], waiting["released_because"]) == (
+        True,
+        "alice",
+        "the shop has it",
+    )
+    assert waiting["is_release_read"] is False
+    assert 'by alice: "the shop has it" The orders job has not come to that word yet' in unread
+    assert "it does not count" not in unread, "who has released it must not be told to release it"
     assert (said["inbox_partition"], said["by"]) == (listed["inbox_partition"], "alice")
     assert again["inbox_offset"] > said["inbox_offset"]
     story = asked("orders", "show", "shop-hkd", "T1", "--all")
@@ -51,6 +63,10 @@ def test_a_held_payment_is_seen_shown_released_and_then_counts(
         ("operator", "repeated", "bob"),
     ]
     assert asked("quarantine", "list")[0]["is_held"] is False
+    assert main(["quarantine", "show", place]) == 0
+    seen = " ".join(capsys.readouterr().out.split())
+    assert re.search(r'Released at \S+ \S+ by alice: "the shop has it" The payment counts\.', seen)
+    assert "What to do" not in seen
     assert main(["quarantine", "release", place, "--reason", "once more"]) == 1
     assert f"{place} is held no more" in capsys.readouterr().err
 
