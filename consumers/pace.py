@@ -20,6 +20,11 @@ RECENT_S = 5.0
 """Who accepted something within this is not failing, whatever its last attempt came to."""
 
 
+def is_called_one_by_one(failures: int) -> bool:
+    """Whether an endpoint that failed so often in a row is throttled, in the process that made those attempts."""
+    return failures >= FAILURES_IN_A_ROW
+
+
 class Phase(Enum):
     """How an endpoint is being called."""
 

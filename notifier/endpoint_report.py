@@ -50,6 +50,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     next_attempt_at: datetime | None
     """When what waits is due; None: nothing waits, or the endpoint is left alone."""
     dead: int
+    failures_in_a_row: int
+    """Attempts since the last that was accepted. After some of them fan-out's pace decides, not when each delivery is due."""
     last_error: str | None
     last_status_code: int | None
     last_failed_at: datetime | None
@@ -64,6 +66,9 @@ class _Gathered:
     oldest: datetime | None = None
     due: datetime | None = None
     failed: tuple[datetime, DeliveryRecord] | None = None
+    failed_at: list[datetime] = field(default_factory=list)
+    """Since the last that was accepted, as far as it is known."""
+    accepted_at: datetime | None = None
 
 
 class Healths:
@@ -87,7 +92,27 @@ class Healths:
         if at < self._from or told.duration_ms is None:
             return
         gathered.durations_ms.append(told.duration_ms)
-        gathered.accepted += told.outcome is Outcome.ACCEPTED
+        if told.outcome is not Outcome.ACCEPTED:
+            gathered.failed_at.append(at)
+            return
+        gathered.accepted += 1
+        if gathered.accepted_at is None or gathered.accepted_at < at:
+            gathered.accepted_at = at
+            gathered.failed_at = [failed for failed in gathered.failed_at if failed > at]
+
+    def failures_in_a_row(self, name: str) -> int:
+        """How many attempts have failed since the last that the endpoint accepted."""
+        gathered = self._of(name)
+        return sum(gathered.accepted_at is None or failed > gathered.accepted_at for failed in gathered.failed_at)
+
+    @property
+    def obeyed(self) -> dict[tuple[str, int], int]:
+        """By endpoint and partition, the offset of the last command that was obeyed there."""
+        return {
+            (name, partition): state.round.command
+            for name, gathered in self._gathered.items()
+            for partition, state in gathered.states.items()
+        }
 
     def take(self, partition: int, report: Report) -> None:
         """Take what a whole partition tells."""
@@ -139,6 +164,7 @@ class Healths:
             oldest_waiting_since=of.oldest,
             next_attempt_at=of.due,
             dead=of.counts[State.DEAD],
+            failures_in_a_row=self.failures_in_a_row(name),
             last_error=failed.error if failed else None,
             last_status_code=failed.status_code if failed else None,
             last_failed_at=of.failed[0] if of.failed else None,

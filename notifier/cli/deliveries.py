@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,6 +14,7 @@ import msgspec
 import typer
 from rich.text import Text
 
+from consumers.pace import is_called_one_by_one
 from notifier.cli.answers import why_failed
 from notifier.cli.looking import looking, reports
 from notifier.cli.names import require_endpoint
@@ -25,8 +26,11 @@ from notifier.cli.words import ago, ahead, moment, plain
 from notifier.clock import SystemClock
 from notifier.config import Settings
 from notifier.delivery_report import Delivery, State
+from notifier.endpoint_report import Healths
 
 LIMIT = 100
+ID_WIDTH_MIN = 140
+"""Where a screen is so wide, or there is none, each event's id stands in its row."""
 
 app = typer.Typer(
     help="Who was told what, when, and with which answer; and telling it again.",
@@ -70,7 +74,7 @@ def list_(
     """
     settings = read_settings(context, config_file)
     with reaching_kafka(settings):
-        rows, count = asyncio.run(_list(settings, endpoint, state, limit))
+        rows, count, throttled = asyncio.run(_list(settings, endpoint, state, limit))
     if not rows and endpoint is not None:  # one that left the settings may still have some
         require_endpoint(endpoint, settings, hint="--endpoint")
     if count > len(rows):
@@ -78,7 +82,7 @@ def list_(
     if as_json:
         print_json([msgspec.structs.asdict(one) for one in rows])
     elif rows:
-        _print_list(rows, SystemClock().now())
+        _print_list(rows, throttled, SystemClock().now())
     else:
         typer.echo("No such deliveries.", err=True)
 
@@ -88,26 +92,30 @@ app.command("redrive", epilog="Example: `notifier deliveries redrive --endpoint 
 
 async def _list(
     settings: Settings, endpoint: str | None, state: Wanted | None, limit: int
-) -> tuple[list[Delivery], int]:
-    """The rows, and how many there would be without the limit."""
+) -> tuple[list[Delivery], int, set[str]]:
+    """The rows, how many there would be without the limit, and the endpoints that are called one by one."""
+    healths = Healths((), SystemClock().now())
     rows: list[Delivery] = []
     count = 0
-    async with looking(settings) as look, aclosing(reports(look)) as found:
+    async with looking(settings) as look, aclosing(reports(look, healths.attempted)) as found:
         async for _, report in found:
             rows_here = [
                 one for one in report if endpoint in (None, one.endpoint) and (state is None or state.has(one.state))
             ]
             count += len(rows_here)
             rows = nlargest(limit, rows + rows_here, key=_news_at)
-    return rows, count
+    names = {one.endpoint for one in rows}
+    return rows, count, {name for name in names if is_called_one_by_one(healths.failures_in_a_row(name))}
 
 
 def _news_at(one: Delivery) -> tuple[datetime, str, int]:
     return one.told_at or one.since or datetime.fromtimestamp(0, UTC), one.order, one.version
 
 
-def _print_list(rows: list[Delivery], now: datetime) -> None:
-    shown = table("last news", "endpoint", "order", "", "state", "answer, and what is next")
+def _print_list(rows: list[Delivery], throttled: Collection[str], now: datetime) -> None:
+    console = screen()
+    ids = ("event",) if console.width >= ID_WIDTH_MIN else ()
+    shown = table("last news", "endpoint", "order", "", *ids, "state", "answer, and what is next")
     for one in rows:
         add(
             shown,
@@ -115,13 +123,14 @@ def _print_list(rows: list[Delivery], now: datetime) -> None:
             plain(one.endpoint),
             f"{plain(one.channel)}/{plain(one.order)}",
             f"v{one.version}",
+            *(plain(one.event_id) for _ in ids),
             Text(one.state.value, style=STATE_STYLES[one.state]),
-            "; ".join(_told(one, now)),
+            "; ".join(_told(one, now, is_throttled=one.endpoint in throttled)),
         )
-    screen().print(shown)
+    console.print(shown)
 
 
-def _told(one: Delivery, now: datetime) -> Iterator[str]:
+def _told(one: Delivery, now: datetime, *, is_throttled: bool) -> Iterator[str]:
     """The last answer, and what is next or what became of it."""
     if one.error is None and one.status_code is not None and one.duration_ms is not None:
         yield f"{one.status_code} in {one.duration_ms:.0f} ms"
@@ -136,7 +145,12 @@ def _told(one: Delivery, now: datetime) -> Iterator[str]:
             yield f"behind v{one.behind}, which comes first"
         case State.WAITING:
             tried = "" if one.attempt else ", not tried yet"
-            yield f"waits for {ago(one.since, now)}{tried}, next {ahead(one.next_attempt_at, now)}"
+            due = (
+                "its endpoint fails, and is called one by one"
+                if is_throttled
+                else f"next {ahead(one.next_attempt_at, now)}"
+            )
+            yield f"waits for {ago(one.since, now)}{tried}, {due}"
         case State.SUSPENDED:
             yield f"waits for {ago(one.since, now)}: its endpoint is suspended"
         case State.DEAD:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -16,6 +17,7 @@ from consumers.app import client_of
 from consumers.calling import call
 from consumers.client import Answer, trusting
 from consumers.measures import in_words
+from consumers.pace import PROBE_S_MAX, is_called_one_by_one
 from notifier import command
 from notifier import ping as pings
 from notifier.cli.answers import why_failed
@@ -24,6 +26,7 @@ from notifier.cli.looking import Look, looking, reports
 from notifier.cli.names import require_endpoint
 from notifier.cli.operator import By, line, who
 from notifier.cli.options import AsJson, CommandFailed, ConfigFile, print_json, reaching_kafka, read_settings
+from notifier.cli.pending import pending_words, told
 from notifier.cli.tables import add, screen, table
 from notifier.cli.words import ago, ahead, moment, plain
 from notifier.clock import SystemClock
@@ -53,7 +56,7 @@ def list_(context: typer.Context, *, as_json: AsJson = False, config_file: Confi
     with reaching_kafka(settings):
         found = asyncio.run(_list(settings, now))
     if as_json:
-        print_json([msgspec.structs.asdict(health) | {"told": said} for health, said in found])
+        print_json([one.as_json for one in found])
     elif found:
         _print_list(found, now)
     else:
@@ -180,13 +183,36 @@ def _tell(
 # The list
 
 
-async def _list(settings: Settings, now: datetime) -> list[tuple[Health, str]]:
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """An endpoint as it is listed."""
+
+    health: Health
+    told: str
+    pending: Command | None
+
+    @property
+    def as_json(self) -> dict[str, object]:
+        """Flat."""
+        asked = self.pending
+        return msgspec.structs.asdict(self.health) | {
+            "told": self.told,
+            "asked": asked.command if asked else None,
+            "asked_at": asked.at if asked else None,
+        }
+
+
+async def _list(settings: Settings, now: datetime) -> list[_Listed]:
     healths = Healths((one.name for one in settings.endpoints), now)
     async with looking(settings) as look:
         async with aclosing(reports(look, healths.attempted)) as found:
             async for partition, report in found:
                 healths.take(partition, report)
-        return [(health, _told(health, await _word(look, health))) for health in healths]
+        pending = await pending_words(look, healths.obeyed)
+        return [
+            _Listed(health, _told(health, await _word(look, health)), pending.get(health.endpoint))
+            for health in healths
+        ]
 
 
 async def _word(look: Look, health: Health) -> Command | None:
@@ -216,6 +242,11 @@ def _told(health: Health, word: Command | None) -> str:
             said.append("suspended, for it only failed: it is probed, and served by itself once it accepts")
         case State.ACTIVE, None:
             said.append("active, and nothing was ever for it")
+        case State.ACTIVE, _ if is_called_one_by_one(health.failures_in_a_row):
+            said.append(
+                f"active, and failed {health.failures_in_a_row} times in a row: it is called one at a time, with pauses of up to "
+                f"{PROBE_S_MAX:.0f} s, until it accepts"
+            )
         case State.ACTIVE, _:
             pass
     if health.partitions_suspended and health.partitions_active:
@@ -226,10 +257,19 @@ def _told(health: Health, word: Command | None) -> str:
     return "; ".join(said)
 
 
-def _print_list(found: list[tuple[Health, str]], now: datetime) -> None:
+def _next(one: Health, now: datetime) -> str:
+    """When it is called next, as far as what is due decides that."""
+    if one.next_attempt_at is None:
+        return ""
+    if one.state is State.SUSPENDED:
+        return "probe"
+    return "one by one" if is_called_one_by_one(one.failures_in_a_row) else ahead(one.next_attempt_at, now)
+
+
+def _print_list(found: list[_Listed], now: datetime) -> None:
     console = screen()
     shown = table("endpoint", "state", "accepted", "p50/p99 ms", "waiting", "next", "dead")
-    for one, _ in found:
+    for one in (each.health for each in found):
         add(
             shown,
             one.endpoint,
@@ -237,20 +277,23 @@ def _print_list(found: list[tuple[Health, str]], now: datetime) -> None:
             f"{one.success_rate:.1%} of {one.attempts}" if one.success_rate is not None else "",
             f"{one.p50_ms:.0f}/{one.p99_ms:.0f}" if one.p50_ms is not None and one.p99_ms is not None else "",
             f"{one.waiting} for {ago(one.oldest_waiting_since, now)}" if one.waiting else "",
-            ahead(one.next_attempt_at, now),
+            _next(one, now),
             Text(str(one.dead or ""), style="red"),
         )
     console.print(shown)
-    for one, said in found:
-        if said:
+    for each in found:
+        one = each.health
+        if each.told:
             since = f" (since {moment(one.since)})" if one.since is not None else ""
-            console.print(Text(f"{one.endpoint} is {said}{since}."), soft_wrap=True)
+            console.print(Text(f"{one.endpoint} is {each.told}{since}."), soft_wrap=True)
+        if each.pending is not None:
+            console.print(Text(f"{one.endpoint} was {told(each.pending)}", style="yellow"), soft_wrap=True)
         if one.last_failed_at is not None:
             why = why_failed(one.last_error, one.last_status_code)
             console.print(
                 Text(f"{one.endpoint} last failed {ago(one.last_failed_at, now)} ago: {why}."), soft_wrap=True
             )
-    if any(one.dead for one, _ in found):
+    if any(each.health.dead for each in found):
         console.print(
             Text("Dead letters: `notifier deliveries list --state dead`, `notifier deliveries redrive --dry-run`."),
             soft_wrap=True,

@@ -235,11 +235,32 @@ def test_a_word_without_fan_out_is_obeyed_as_soon_as_it_runs(shop: Shop, say: Sa
     merchant = Merchant()
     shop.fold(paid("T1"))
 
-    assert "no fan-out is at work now" in say("endpoints", "suspend", "shop-oms")
+    assert "no fan-out is at work now" in say("endpoints", "suspend", "shop-oms", "--by", "li")
+    (before,) = ask("endpoints", "list")
+    seen = say("endpoints", "list")
     with fanout(shop, merchant):
         until(lambda: ask("endpoints", "list")[0]["partitions_suspended"] == 3)
 
-    assert ask("endpoints", "list")[0]["reason"] == "operator"
+    assert (before["state"], before["asked"]) == ("active", "suspend")
+    assert "shop-oms was asked to be suspended at" in seen, "it was to be seen nowhere until it was obeyed"
+    assert "by li, and fan-out has not come to that everywhere yet" in seen
+    (after,) = ask("endpoints", "list")
+    assert (after["reason"], after["asked"]) == ("operator", None)
+    assert "was asked" not in say("endpoints", "list")
+
+
+def test_what_waits_for_one_that_fails_is_not_said_to_be_next(shop: Shop, say: Said, ask: Callable[..., Any]) -> None:
+    """`next now` stood there for a minute: an endpoint that only fails is called one by one, whatever is due."""
+    merchant = Merchant(status=500)
+    shop.fold(paid("T1"))
+    with fanout(with_delivery(shop, first_retry_s=0.05), merchant):
+        until(lambda: ask("endpoints", "list")[0]["failures_in_a_row"] >= 8)
+
+    endpoints, deliveries = say("endpoints", "list"), " ".join(say("deliveries", "list").split())
+    assert "one by one" in endpoints
+    assert "times in a row: it is called one at a time, with pauses of up to 60 s, until it accepts" in endpoints
+    assert "its endpoint fails, and is called one by one" in deliveries
+    assert "next" not in deliveries.partition("T1")[2]
 
 
 def test_who_answers_410_is_left_alone_until_it_is_resumed(shop: Shop, say: Said, ask: Callable[..., Any]) -> None:
@@ -286,5 +307,5 @@ def test_a_ping_never_reaches_a_forbidden_address(shop: Shop, say: Said, monkeyp
 
 @pytest.mark.parametrize("words", [("endpoints", "suspend"), ("endpoints", "resume"), ("endpoints", "ping")])
 def test_an_endpoint_that_nobody_knows_is_told_with_those_that_there_are(say: Said, words: tuple[str, ...]) -> None:
-    assert "Did you mean shop-oms?" in say(*words, "shop-om", status=1)
-    assert "Known here: shop-oms" in say(*words, "nobody", status=1)
+    assert "Did you mean shop-oms?" in say(*words, "shop-om", status=2)
+    assert "Known here: shop-oms" in say(*words, "nobody", status=2)

@@ -63,6 +63,21 @@ def test_an_endpoint_s_attempts_and_what_waits_are_counted_over_all_partitions()
     assert (one.last_status_code, one.state) == (500, State.ACTIVE)
 
 
+def test_failures_in_a_row_are_those_since_the_last_acceptance_in_any_partition() -> None:
+    """Partitions are read one after the other, so what was accepted later may be read first."""
+    healths, report = Healths(("oms",), NOON), Report()
+    told = [
+        (Outcome.FAILED, 1), (Outcome.FAILED, 5), (Outcome.ACCEPTED, 3), (Outcome.FAILED, 2), (Outcome.ACCEPTED, 1),
+        (Outcome.FAILED, 6),
+    ]  # fmt: skip
+    for offset, (outcome, minute) in enumerate(told):
+        one = report.take(Stored(attempt(f"T{offset}", outcome), offset, 0))
+        assert one is not None
+        healths.attempted(one, NOON - timedelta(hours=1) + timedelta(minutes=minute))
+
+    assert healths.failures_in_a_row("oms") == 2, "of minutes 5 and 6"
+
+
 def test_an_attempt_that_was_appended_again_is_one_attempt() -> None:
     """What waits is renewed daily, and repaired: the same record lies there twice."""
     failed = attempt("B", Outcome.FAILED)
