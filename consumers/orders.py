@@ -8,21 +8,20 @@ append what is set aside, append what follows, move the view, and only then coun
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from consumers.notes import ORDERS_AWAY_TOO_LONG, note, resume
+from consumers.orders_lines import Line, OrdersLines
 from consumers.partition import Batch, Feed
 from consumers.rebuilding import RebuildLines, Rebuilds
 from consumers.turns import in_turns
 from consumers.view import Merging, RecreatedTopicError, View
-from notifier import events, evidence, metrics, tracing
+from notifier import events, evidence
 from notifier.alipayhk.resends import resent_late
 from notifier.clock import Clock
 from notifier.errors import NewerStateError, Reason, Unusable
-from notifier.evidence import USABLE, Evidence, trace_id
-from notifier.logs import failure, get_logger, lines_together
+from notifier.evidence import USABLE, Evidence
+from notifier.logs import lines_together
 from notifier.order import Changed, Known, SetAside, Unchanged, decide
 from notifier.outage import Outages
 from notifier.ports import Appender, LogReader, ViewStore
@@ -30,9 +29,6 @@ from notifier.reading import statement_of
 from notifier.record import Record, Stored
 from notifier.statement import TradeStatement
 from notifier.topics import Topics
-from notifier.tracing import Span, Value
-
-log = get_logger()
 
 LOOK_EVERY_S = 60.0
 
@@ -66,10 +62,6 @@ class OrdersJob:
     def work(self, partition: int) -> OrdersPartition:
         """The work on one partition."""
         return OrdersPartition(self, partition)
-
-
-_Line = Callable[[], None]
-"""Writes a log line, once what it says is durable."""
 
 
 class OrdersPartition:
@@ -165,7 +157,7 @@ class OrdersPartition:
                 write()
         return upto
 
-    async def _fold(self, records: list[Stored]) -> list[_Line]:
+    async def _fold(self, records: list[Stored]) -> list[Line]:
         """
         Append what the records amount to; return what there is to say about it.
 
@@ -173,7 +165,7 @@ class OrdersPartition:
         """
         job = self._job
         snapshot = await self._view.read(stored.record.key for stored in records)
-        fold = _Fold(snapshot.known, self._partition, job.clock)
+        fold = Fold(snapshot.known, self._partition, job.clock)
         async with job.folding:
             await in_turns(records, fold.take)
         if fold.aside:
@@ -184,18 +176,17 @@ class OrdersPartition:
         return fold.lines
 
 
-class _Fold:
+class Fold:
     """A batch being folded: one record for each piece of evidence that adds a fact, never two in one (rule 2)."""
 
     def __init__(self, latest: dict[bytes, Record], partition: int, clock: Clock) -> None:
         self._latest = latest
         self._known: dict[bytes, Known] = {}
         self._partition = partition
-        self._clock = clock
-        self._began = time.monotonic()
+        self._say = OrdersLines(partition, clock)
         self.changes: list[Record] = []
         self.aside: list[Record] = []
-        self.lines: list[_Line] = []
+        self.lines: list[Line] = []
 
     def take(self, stored: Stored) -> None:
         """Fold one record."""
@@ -218,12 +209,13 @@ class _Fold:
             self._set_aside(stored, read, unusable.reason)
             return
         if isinstance(statement, TradeStatement):
-            self._note_resent_late(stored, read, statement)
+            since = resent_late(statement, read.received_at)
+            if since is not None:
+                self.lines.append(self._say.resent_late(read, stored, since))
         decision = decide(self._known_of(stored.record.key), statement, read)
         match decision:
             case Unchanged():
-                metrics.EVIDENCE_REPEATED.of(read.channel).inc()
-                self._say_repeated(stored, read)
+                self.lines.append(self._say.repeated(read, stored))
             case SetAside(reason=reason):
                 self._set_aside(stored, read, reason)
             case Changed():
@@ -240,95 +232,8 @@ class _Fold:
         self._known[record.key] = Known(change.version, change.facts, change.summary)
         if change.held is not None:
             self._set_aside(stored, read, change.held)
-        self.lines.append(lambda: self._say_changed(read, order, change, record))
+        self.lines.append(self._say.changed(read, order, change, record))
 
     def _set_aside(self, stored: Stored, read: Evidence | None, reason: Reason, error: Exception | None = None) -> None:
         self.aside.append(evidence.to_quarantine(stored.record, reason, self._partition, stored.offset))
-        channel = read.channel if read else ""
-        ids = {
-            "channel": channel,
-            "order": read.order if read else None,
-            "evidence_id": read.evidence_id if read else None,
-            "partition": self._partition,
-            "offset": stored.offset,
-            "trace_id": trace_id(read.traceparent) if read else None,
-        }
-
-        def write() -> None:
-            metrics.EVIDENCE_QUARANTINED.of(channel, reason.value).inc()
-            log.warning("evidence.quarantined", reason=reason.value, **ids)
-            if error is not None:
-                log.error("evidence.failed", **ids, **failure(error))
-
-        self.lines.append(write)
-
-    def _say_repeated(self, stored: Stored, read: Evidence) -> None:
-        self.lines.append(
-            lambda: log.info(
-                "evidence.repeated",
-                channel=read.channel,
-                order=read.order,
-                evidence_id=read.evidence_id,
-                partition=self._partition,
-                offset=stored.offset,
-                trace_id=trace_id(read.traceparent),
-            )
-        )
-
-    def _note_resent_late(self, stored: Stored, read: Evidence, statement: TradeStatement) -> None:
-        since = resent_late(statement, read.received_at)
-        if since is None:
-            return
-
-        def write() -> None:
-            metrics.EVIDENCE_RESENT_LATE.of(read.channel).inc()
-            log.warning(
-                "evidence.resent_late",
-                channel=read.channel,
-                order=read.order,
-                evidence_id=read.evidence_id,
-                since_s=round(since.total_seconds()),
-                partition=self._partition,
-                offset=stored.offset,
-                trace_id=trace_id(read.traceparent),
-            )
-
-        self.lines.append(write)
-
-    def _say_changed(self, read: Evidence, order: str, change: Changed, record: Record) -> None:
-        since_received_ms = (self._clock.now() - read.received_at).total_seconds() * 1000
-        metrics.ORDERS_CHANGED.of(read.channel, change.event_type).inc()
-        metrics.ORDER_AGE_SECONDS.of().observe(since_received_ms / 1000)
-        log.info(
-            "order.changed",
-            channel=read.channel,
-            order=order,
-            evidence_id=read.evidence_id,
-            event_id=events.id_of(record),
-            event_type=change.event_type,
-            status=change.summary.status,
-            version=change.version,
-            since_received_ms=round(since_received_ms, 1),
-            partition=self._partition,
-            trace_id=trace_id(read.traceparent),
-        )
-        self._trace(read, order, change, events.id_of(record))
-
-    def _trace(self, read: Evidence, order: str, change: Changed, event_id: str) -> None:
-        """Tell of the fold that made an event: from the batch's reading until it is durable."""
-        traceparent = tracing.valid(read.traceparent)
-        if traceparent is None or not tracing.is_on():
-            return
-        about: dict[str, Value] = {
-            "channel": read.channel,
-            "order": order,
-            "evidence_id": read.evidence_id,
-            "event_id": event_id,
-        }
-        what: dict[str, Value] = {
-            "event_type": change.event_type,
-            "status": change.summary.status,
-            "version": change.version,
-        }
-        span, parent = tracing.fold_of(traceparent, event_id), tracing.span_id(traceparent)
-        tracing.tell(Span("fold", span, parent, self._began, time.monotonic(), about | what))
+        self.lines.append(self._say.set_aside(read, stored, reason, error))
