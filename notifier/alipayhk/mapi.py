@@ -20,22 +20,22 @@ from notifier.statement import RefundStatement, TradeStatement, TradeStatus
 PROTOCOL = "mapi"
 
 _STATUSES = {
-    "WAIT_BUYER_PAY": TradeStatus.WAITING,
-    "TRADE_SUCCESS": TradeStatus.PAID,
-    "TRADE_FINISHED": TradeStatus.FINAL,
-    "TRADE_CLOSED": TradeStatus.CLOSED,
+    b"WAIT_BUYER_PAY": TradeStatus.WAITING,
+    b"TRADE_SUCCESS": TradeStatus.PAID,
+    b"TRADE_FINISHED": TradeStatus.FINAL,
+    b"TRADE_CLOSED": TradeStatus.CLOSED,
 }
-_REFUND_IS_DONE = {"REFUND_SUCCESS": True, "REFUND_FAIL": False, "REFUND_CLOSED": False}
+_REFUND_IS_DONE = {b"REFUND_SUCCESS": True, b"REFUND_FAIL": False, b"REFUND_CLOSED": False}
 
 # All of them write ASCII as ASCII. The label gb2312 means GBK, as everywhere (WHATWG Encoding, section 4.2).
 _CODECS = {"utf-8": "utf-8", "utf8": "utf-8", "gbk": "gbk", "gb2312": "gbk", "gb18030": "gb18030"}
 _CHARSET_FIELDS = (b"charset", b"_input_charset")
 
-_NUMBER = re.compile(r"[!-}][!-~]{0,63}")
+_NUMBER = re.compile(rb"[!-}][!-~]{0,63}")
 """A merchant's number of an order or refund: printable ASCII without blank, not beginning with `~` (contract, section 6)."""
 
-_TRADE_NO = re.compile(r"[0-9A-Za-z_-]{1,64}")
-_TIME = re.compile(r"[12][0-9]{3}-[01][0-9]-[0-3][0-9] (?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]")
+_TRADE_NO = re.compile(rb"[0-9A-Za-z_-]{1,64}")
+_TIME = re.compile(rb"[12][0-9]{3}-[01][0-9]-[0-3][0-9] (?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]")
 _AHEAD_OF_UTC = timedelta(hours=8)
 
 
@@ -47,33 +47,34 @@ def read_statement(fields: Fields) -> TradeStatement:
         Unusable: with the first reason in this order of work. ambiguous; undecodable; bad_field (NUL); not_handled (protocol B);
             unknown_type; bad_field (order number); unknown_status; bad_field (trade number, times, refund number).
     """
-    texts = _texts(fields)
-    if b"out_return_no" in texts and b"trade_status" not in texts:
+    codec = _charset(fields)
+    given = fields.get  # an empty field is one that is not there
+    if given(b"out_return_no") and not given(b"trade_status"):
         raise Unusable(
             Reason.NOT_HANDLED
         )  # protocol B, known by this field and not by its type (alipayhk.md, section 3.3)
-    if texts.get(b"notify_type") != "trade_status_sync":
+    if given(b"notify_type") != b"trade_status_sync":
         raise Unusable(Reason.UNKNOWN_TYPE)
-    order = _full_match(_NUMBER, texts.get(b"out_trade_no"))
-    status = _STATUSES.get(texts.get(b"trade_status", ""))
+    order = _full_match(_NUMBER, given(b"out_trade_no"))
+    status = _STATUSES.get(given(b"trade_status", b""))
     if status is None:
         raise Unusable(Reason.UNKNOWN_STATUS)
-    refund_is_done = _refund_is_done(texts)
-    trade_no = _full_match(_TRADE_NO, texts.get(b"trade_no"))
-    made_at = _time(texts.get(b"notify_time"))
-    refunded_at = _time_or_none(texts.get(b"gmt_refund"))
+    refund_is_done = _refund_is_done(fields)
+    trade_no = _full_match(_TRADE_NO, given(b"trade_no"))
+    made_at = _time(given(b"notify_time", b""))
+    refunded_at = _time_or_none(given(b"gmt_refund"))
     return TradeStatement(
-        order=order,
-        trade_no=trade_no,
-        status=status,
-        amount_text=texts.get(b"total_fee"),
-        currency_text=texts.get(b"currency"),
-        made_at=made_at,
-        paid_at=_time_or_none(texts.get(b"gmt_payment")),
-        closed_at=_time_or_none(texts.get(b"gmt_close")),
-        refund=None if refund_is_done is None else _refund(texts, is_done=refund_is_done, at=refunded_at or made_at),
-        seller_ids=_all_of(texts, b"seller_id"),
-        partner_ids=_all_of(texts, b"partner", b"partner_id"),
+        order,
+        trade_no,
+        status,
+        _text(given(b"total_fee"), codec),
+        _text(given(b"currency"), codec),
+        made_at,
+        _time_or_none(given(b"gmt_payment")),
+        _time_or_none(given(b"gmt_close")),
+        None if refund_is_done is None else _refund(fields, codec, is_done=refund_is_done, at=refunded_at or made_at),
+        _all_of(fields, codec, b"seller_id"),
+        _all_of(fields, codec, b"partner", b"partner_id"),
     )
 
 
@@ -86,8 +87,8 @@ def order_of(fields: Fields) -> str | None:
     """
     if b"&" in _joined_values(fields):
         return None
-    number = fields.get(b"out_trade_no", b"").decode("ascii", "replace")
-    return number if _NUMBER.fullmatch(number) else None
+    number = fields.get(b"out_trade_no", b"")
+    return number.decode("ascii") if _NUMBER.fullmatch(number) else None
 
 
 def statement_of(evidence: Evidence) -> TradeStatement:
@@ -102,29 +103,33 @@ def statement_of(evidence: Evidence) -> TradeStatement:
     return read_statement(form.parse(evidence.body))
 
 
-def _texts(fields: Fields) -> dict[bytes, str]:
+def _charset(fields: Fields) -> str:
     """
-    The fields as text, empty ones left out, in the charset that the message itself signed.
+    The charset that the message itself signed, once it is certain that each of its values is text in it.
 
     The signed string joins values raw, so one signature fits several sets of fields as soon as a value holds `&` (a total of
     0.01 was turned into 9999.00 that way). AlipayHK sends such a message only where the merchant put `&` into a subject; it
     can't be told from a forged one, and its fields mean nothing.
+
+    Raises:
+        Unusable: ambiguous, undecodable, bad_field (NUL).
     """
     values = _joined_values(fields)
     if b"&" in values:
         raise Unusable(Reason.AMBIGUOUS)
+    codec = _codec(fields)
     try:
-        texts = values.decode(_codec(fields)).split("\0")
+        values.decode(codec)
     except UnicodeDecodeError:
         raise Unusable(Reason.UNDECODABLE) from None
-    if len(texts) != len(fields):  # one of them has a NUL of its own
+    if values.count(b"\0") != len(fields) - 1:  # one of them has a NUL of its own
         raise Unusable(Reason.BAD_FIELD)
-    return {name: text for name, text in zip(fields, texts, strict=True) if text}
+    return codec
 
 
 def _joined_values(fields: Fields) -> bytes:
     """
-    All values, to be judged and decoded at once.
+    All values, to be judged at once.
 
     No charset in use has a character that runs on over a NUL. A signature that was verified is ASCII without `&`.
     """
@@ -143,45 +148,50 @@ def _codec(fields: Fields) -> str:
     return codec
 
 
-def _refund_is_done(texts: dict[bytes, str]) -> bool | None:
+def _refund_is_done(fields: Fields) -> bool | None:
     """Whether the refund that the message tells of was done; None where it tells of none."""
-    status = texts.get(b"refund_status")
-    if status is None:
-        return True if b"gmt_refund" in texts else None
+    status = fields.get(b"refund_status")
+    if not status:
+        return True if fields.get(b"gmt_refund") else None
     try:
         return _REFUND_IS_DONE[status]
     except KeyError:
         raise Unusable(Reason.UNKNOWN_STATUS) from None
 
 
-def _refund(texts: dict[bytes, str], *, is_done: bool, at: datetime) -> RefundStatement:
-    number = texts.get(b"out_return_no")
+def _refund(fields: Fields, codec: str, *, is_done: bool, at: datetime) -> RefundStatement:
+    number = fields.get(b"out_return_no")
     return RefundStatement(
-        number=None if number is None else _full_match(_NUMBER, number),
+        number=_full_match(_NUMBER, number) if number else None,
         is_done=is_done,
         at=at,
-        amount_text=texts.get(b"return_amount") or texts.get(b"refund_amount"),
+        amount_text=_text(fields.get(b"return_amount") or fields.get(b"refund_amount"), codec),
     )
 
 
-def _full_match(pattern: re.Pattern[str], text: str | None) -> str:
-    if text is None or not pattern.fullmatch(text):
+def _text(value: bytes | None, codec: str) -> str | None:
+    return value.decode(codec) if value else None
+
+
+def _all_of(fields: Fields, codec: str, *names: bytes) -> tuple[str, ...]:
+    return tuple([value.decode(codec) for name in names if (value := fields.get(name))])
+
+
+def _full_match(pattern: re.Pattern[bytes], value: bytes | None) -> str:
+    """ASCII, whatever the charset: each writes it so."""
+    if value is None or not pattern.fullmatch(value):
         raise Unusable(Reason.BAD_FIELD)
-    return text
+    return value.decode("ascii")
 
 
-def _time_or_none(text: str | None) -> datetime | None:
-    return None if text is None else _time(text)
+def _time_or_none(value: bytes | None) -> datetime | None:
+    return _time(value) if value else None
 
 
 @lru_cache(maxsize=256)
-def _time(text: str | None) -> datetime:
+def _time(value: bytes) -> datetime:
     """AlipayHK's times name no zone and are GMT+8. They are whole seconds, so messages that come together share them."""
     try:
-        return datetime.fromisoformat(_full_match(_TIME, text) + "Z") - _AHEAD_OF_UTC
+        return datetime.fromisoformat(_full_match(_TIME, value) + "Z") - _AHEAD_OF_UTC
     except ValueError:  # a day that the calendar does not have
         raise Unusable(Reason.BAD_FIELD) from None
-
-
-def _all_of(texts: dict[bytes, str], *names: bytes) -> tuple[str, ...]:
-    return tuple([texts[name] for name in names if name in texts])

@@ -64,6 +64,9 @@ MALFORMED = {
     "FORM-12 JavaScript's escape": b"a=%u4e2d",
     "FORM-12 half an escape before &": b"a=%2&b=1",
     "FORM-12 in a name": b"a%=1",
+    "FORM-12 what would be quoted-printable's soft line end": b"a=x%\n",
+    "FORM-12 a carriage return that would swallow what follows": b"a=%\r",
+    "FORM-12 two that swallow what another leaves too much": b"a=%\r\n%\r\n%z",
     "FORM-12 full-width digits in an escape": "a=%２６".encode(),
     "FORM-17 NUL in a name": b"a%00=1",
     "a raw NUL in a name": b"a\0=1",
@@ -124,7 +127,7 @@ def test_a_form_is_split_first_and_decoded_once(body: bytes, fields: dict[bytes,
 
 _pieces = st.sampled_from(
     rb"& = + % %26 %3d %3D %41 %61 %00 %0A a A _ . sign Sign %73ign %ff &a= &b=1 &c=%26".split()
-    + b"\n|\r\n| |=\n|\xff|\0".split(b"|")
+    + b"\n|\r\n| |=\n|%\n|\xff|\0".split(b"|")
 )
 
 
