@@ -10,24 +10,20 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from consumers.folding import Fold
 from consumers.notes import ORDERS_AWAY_TOO_LONG, note, resume
-from consumers.orders_lines import Line, OrdersLines
+from consumers.orders_lines import Line
 from consumers.partition import Batch, Feed
 from consumers.rebuilding import RebuildLines, Rebuilds
-from consumers.turns import in_turns
+from consumers.turns import in_turns_of
 from consumers.view import Merging, RecreatedTopicError, View
-from notifier import events, evidence
-from notifier.alipayhk.resends import resent_late
+from notifier import events
 from notifier.clock import Clock
-from notifier.errors import NewerStateError, Reason, Unusable
-from notifier.evidence import USABLE, Evidence
+from notifier.errors import NewerStateError
 from notifier.logs import lines_together
-from notifier.order import Changed, Known, SetAside, Unchanged, decide
 from notifier.outage import Outages
 from notifier.ports import Appender, LogReader, ViewStore
-from notifier.reading import statement_of
 from notifier.record import Record, Stored
-from notifier.statement import TradeStatement
 from notifier.topics import Topics
 
 LOOK_EVERY_S = 60.0
@@ -167,73 +163,10 @@ class OrdersPartition:
         snapshot = await self._view.read(stored.record.key for stored in records)
         fold = Fold(snapshot.known, self._partition, job.clock)
         async with job.folding:
-            await in_turns(records, fold.take)
+            await in_turns_of(records, fold.take)
         if fold.aside:
             # set aside before the order changes, so that no crash can leave the order without the quarantine's record
             await job.appender.append(job.topics.quarantine, self._partition, fold.aside)
         if fold.changes:
             await self._view.append(snapshot, fold.changes)
         return fold.lines
-
-
-class Fold:
-    """A batch being folded: one record for each piece of evidence that adds a fact, never two in one (rule 2)."""
-
-    def __init__(self, latest: dict[bytes, Record], partition: int, clock: Clock) -> None:
-        self._latest = latest
-        self._known: dict[bytes, Known] = {}
-        self._partition = partition
-        self._say = OrdersLines(partition, clock)
-        self.changes: list[Record] = []
-        self.aside: list[Record] = []
-        self.lines: list[Line] = []
-
-    def take(self, stored: Stored) -> None:
-        """Fold one record."""
-        read: Evidence | None = None
-        try:
-            read = evidence.from_record(stored.record)
-            self._judge(stored, read)
-        except NewerStateError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a bug of ours about one record must not hold its partition up (L2)
-            self._set_aside(stored, read, Reason.INTERNAL_ERROR, error)
-
-    def _judge(self, stored: Stored, read: Evidence) -> None:
-        if read.verdict != USABLE:
-            self._set_aside(stored, read, Reason(read.verdict))
-            return
-        try:
-            statement = statement_of(read)
-        except Unusable as unusable:
-            self._set_aside(stored, read, unusable.reason)
-            return
-        if isinstance(statement, TradeStatement):
-            since = resent_late(statement, read.received_at)
-            if since is not None:
-                self.lines.append(self._say.resent_late(read, stored, since))
-        decision = decide(self._known_of(stored.record.key), statement, read)
-        match decision:
-            case Unchanged():
-                self.lines.append(self._say.repeated(read, stored))
-            case SetAside(reason=reason):
-                self._set_aside(stored, read, reason)
-            case Changed():
-                self._change(stored, read, statement.order, decision)
-
-    def _known_of(self, key: bytes) -> Known | None:
-        if key not in self._known and key in self._latest:
-            self._known[key] = events.known_from(self._latest[key])
-        return self._known.get(key)
-
-    def _change(self, stored: Stored, read: Evidence, order: str, change: Changed) -> None:
-        record = events.to_record(change, read, order, stored.offset)
-        self.changes.append(record)
-        self._known[record.key] = Known(change.version, change.facts, change.summary)
-        if change.held is not None:
-            self._set_aside(stored, read, change.held)
-        self.lines.append(self._say.changed(read, order, change, record))
-
-    def _set_aside(self, stored: Stored, read: Evidence | None, reason: Reason, error: Exception | None = None) -> None:
-        self.aside.append(evidence.to_quarantine(stored.record, reason, self._partition, stored.offset))
-        self.lines.append(self._say.set_aside(read, stored, reason, error))

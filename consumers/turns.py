@@ -19,8 +19,17 @@ _T = TypeVar("_T")
 
 async def in_turns(items: Sequence[_T], work: Callable[[_T], None]) -> None:
     """Do the work for each item in order; after every few, let others have a turn."""
+
+    def each(turn: Sequence[_T]) -> None:
+        for item in turn:
+            work(item)
+
+    await in_turns_of(items, each)
+
+
+async def in_turns_of(items: Sequence[_T], work: Callable[[Sequence[_T]], None]) -> None:
+    """The same for work that takes some items at once."""
     for first in range(0, len(items), TURN_ITEMS):
         if first:
             await asyncio.sleep(0)
-        for item in items[first : first + TURN_ITEMS]:
-            work(item)
+        work(items[first : first + TURN_ITEMS])

@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from consumers.orders import Fold
+from consumers.folding import Fold
 from notifier.record import Record, Stored
 from tests.owners import FakeClock, P, notification
 
@@ -28,8 +28,7 @@ def test_a_batch_is_gone_as_soon_as_it_is_done(records: list[Record]) -> None:
     objects of each batch that nobody needed any more.
     """
     fold = Fold({}, P, FakeClock())
-    for offset, record in enumerate(records):
-        fold.take(Stored(record, offset, 0))
+    fold.take([Stored(record, offset, 0) for offset, record in enumerate(records)])
     lines = fold.lines
     assert lines
     gone = weakref.ref(fold)

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from notifier import logs, metrics
+from notifier.events import to_record
+from notifier.evidence import Evidence
 from notifier.kafka.group import Source
-from notifier.order import decide
+from notifier.order import Changed, decide
 from notifier.record import Record
 from tests.fakes import Fault
 from tests.owners import NOON, TOPICS, Owner, P, World, later, notification, orders_owner, spin
@@ -273,7 +275,7 @@ async def test_a_bug_about_one_record_sets_that_one_aside(opened: Opened, monkey
             raise ZeroDivisionError
         return decide(known, statement, evidence)
 
-    monkeypatch.setattr("consumers.orders.decide", buggy)
+    monkeypatch.setattr("consumers.folding.decide", buggy)
     world = World()
     owner = await opened(world)
     await world.receive(notification("T0"), notification("T1"), notification("T2"))
@@ -283,6 +285,31 @@ async def test_a_bug_about_one_record_sets_that_one_aside(opened: Opened, monkey
     (aside,) = world.logs.records(TOPICS.quarantine, P)
     assert aside.record.header("reason") == b"internal_error"
     assert world.latest() == {"T0": 1, "T2": 1}
+
+
+async def test_a_record_that_cannot_be_made_leaves_no_hole(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was decided after it, in the same turn, stood on it; it is decided again without."""
+
+    def buggy(change: Changed, read: Evidence, order: str, inbox_offset: int) -> Record:
+        if inbox_offset == 1:
+            raise ZeroDivisionError
+        return to_record(change, read, order, inbox_offset)
+
+    monkeypatch.setattr("consumers.folding.events.to_record", buggy)
+    world = World()
+    owner = await opened(world)
+    await world.receive(
+        notification("T0"),
+        notification("T1", "WAIT_BUYER_PAY"),
+        notification("T1"),
+        notification("T1", "TRADE_FINISHED"),
+    )
+
+    await owner.work_off()
+
+    (aside,) = world.logs.records(TOPICS.quarantine, P)
+    assert aside.record.header("inbox_offset") == b"1"
+    assert world.told() == [("T0", 1, "order.paid"), ("T1", 1, "order.paid"), ("T1", 2, "order.finalized")]
 
 
 async def test_a_state_of_a_later_release_is_left_alone_uncommitted(opened: Opened) -> None:
