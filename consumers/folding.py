@@ -57,7 +57,8 @@ class Fold:
         except NewerStateError:
             raise
         except Exception as error:  # noqa: BLE001 - a bug of ours about one record must not hold its partition up (L2)
-            self._set_aside(stored, read, Reason.INTERNAL_ERROR, error)
+            self.aside.append(self._quarantined(stored, Reason.INTERNAL_ERROR))
+            self.lines.append(self._say.set_aside(read, stored, Reason.INTERNAL_ERROR, error))
 
     def _fold(self, turn: Sequence[Stored]) -> None:
         """
@@ -83,32 +84,37 @@ class Fold:
                 known[key] = Known(decision.version, decision.facts, decision.summary)
                 made.append((decision, read, statement.order, stored.offset))
         records = [events.to_record(*change) for change in made]
-
-        self._known |= known
-        self.changes += records
+        aside: list[Record] = []
+        lines: list[Line] = []
         changes = zip(made, records, strict=True)
         for stored, read, since, decision in zip(turn, reads, late, decisions, strict=True):
             if since is not None:
-                self.lines.append(self._say.resent_late(read, stored, since))
+                lines.append(self._say.resent_late(read, stored, since))
             match decision:
                 case Unchanged():
-                    self.lines.append(self._say.repeated(read, stored))
+                    lines.append(self._say.repeated(read, stored))
                 case SetAside(reason=reason):
-                    self._set_aside(stored, read, reason)
+                    aside.append(self._quarantined(stored, reason))
+                    lines.append(self._say.set_aside(read, stored, reason, None))
                 case Changed():
                     if decision.held is not None:
-                        self._set_aside(stored, read, decision.held)
+                        aside.append(self._quarantined(stored, decision.held))
+                        lines.append(self._say.set_aside(read, stored, decision.held, None))
                     (_, _, order, _), record = next(changes)
-                    self.lines.append(self._say.changed(read, order, decision, record))
+                    lines.append(self._say.changed(read, order, decision, record))
+
+        self._known |= known
+        self.changes += records
+        self.aside += aside
+        self.lines += lines
 
     def _known_of(self, key: bytes) -> Known | None:
         if key not in self._known and key in self._latest:
             self._known[key] = events.known_from(self._latest[key])
         return self._known.get(key)
 
-    def _set_aside(self, stored: Stored, read: Evidence | None, reason: Reason, error: Exception | None = None) -> None:
-        self.aside.append(evidence.to_quarantine(stored.record, reason, self._partition, stored.offset))
-        self.lines.append(self._say.set_aside(read, stored, reason, error))
+    def _quarantined(self, stored: Stored, reason: Reason) -> Record:
+        return evidence.to_quarantine(stored.record, reason, self._partition, stored.offset)
 
 
 def _statement_of(read: Evidence) -> Statement | Reason:
