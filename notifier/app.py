@@ -281,7 +281,13 @@ async def _serve_with_workers(reloading: Reloading, count: int, config_file: Pat
         stop.on_signals(signal.SIGTERM, signal.SIGINT)
         hangup.follow(reloading.ask, stop.say)
         ends = KeyEnds(SystemClock())
-        crew = Crew(public, count, config_file, stop_s_max=lambda: finish_s_max(reloading.settings) + STOP_EXTRA_S)
+        crew = Crew(
+            public,
+            count,
+            config_file,
+            stop_s_max=lambda: finish_s_max(reloading.settings) + STOP_EXTRA_S,
+            in_use=lambda: reloading.settings.text,
+        )
         async with (
             desk_of(settings) as desk,
             answer_health(internal, crew, desk.routes),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
@@ -22,7 +22,7 @@ from notifier.channel import Channel, Channels
 from notifier.settings.channels import ChannelSettings
 from notifier.settings.endpoints import Endpoint, EndpointSettings, judge_url
 from notifier.settings.faults import Fault, Loc, Places, SettingsFault, nearest
-from notifier.settings.sources import LISTS, Layer, read_environment, read_toml
+from notifier.settings.sources import LISTS, Layer, parse_toml, read_environment, read_text
 from notifier.settings.tables import (
     BODY_BYTES_MAX,
     Consumers,
@@ -80,6 +80,8 @@ class Settings:
     """The channels as they are written: where their files are."""
     endpoint_settings: tuple[EndpointSettings, ...]
     """The endpoints likewise."""
+    text: str | None = field(default=None, repr=False)
+    """The settings file as it was read, for who hands it on to a child (`notifier.handing`); None: there was none."""
 
 
 class _Tables(BaseSettings):
@@ -109,7 +111,7 @@ def settings_path(path: Path | None, env: Mapping[str, str]) -> Path:
     return path if path is not None else Path(env.get("NOTIFIER_CONFIG") or DEFAULT_FILE)
 
 
-def load(path: Path | None, env: Mapping[str, str], *, needs_file: bool = True) -> Settings:
+def load(path: Path | None, env: Mapping[str, str], *, needs_file: bool = True, text: str | None = None) -> Settings:
     """
     Read and check the settings.
 
@@ -117,17 +119,20 @@ def load(path: Path | None, env: Mapping[str, str], *, needs_file: bool = True) 
         path: what `--config` named, if it was given.
         env: the environment's variables, see `environment`.
         needs_file: whether it is a fault that `notifier.toml` is not there, when no file was named.
+        text: what counts as the file's content, where a parent has handed that over; else the file is read.
 
     Raises:
         SettingsFault: with all faults.
     """
     chosen = settings_path(path, env)
     may_lack = not needs_file and path is None and not env.get("NOTIFIER_CONFIG")
-    file: Raw = {} if may_lack and not chosen.exists() else read_toml(chosen)
+    if text is None and not (may_lack and not chosen.exists()):
+        text = read_text(chosen)
+    file: Raw = {} if text is None else parse_toml(chosen, text)
     layer, variables, faults = read_environment(env, file, _Tables.model_fields.keys() - set(LISTS))
     lists = {name: _items((file | layer).get(name)) for name in LISTS}
     places = Places(file=str(chosen), variables=variables, names=_names(lists))
-    return _Checked(places, lists, faults).settings(file, layer)
+    return replace(_Checked(places, lists, faults).settings(file, layer), text=text)
 
 
 def reader(path: Path | None, env: Mapping[str, str]) -> Callable[[], Settings]:

@@ -21,6 +21,9 @@ RETRY_S_MAX = 30.0
 SETTLED_S = 60.0
 """A process that worked so long and died is started again at once: its end was an accident, not its beginning."""
 
+WRONG_USE = 2
+"""The exit status of who can't use its settings (contract, section 2)."""
+
 LOOK_EVERY_S = 5.0
 SILENT_LOOKS = 6
 """So many looks in a row without a sign of life, and a process hangs: half a minute is far above the longest turn of ours."""
@@ -62,6 +65,8 @@ async def keep(name: str, run_once: Callable[[], Awaitable[tuple[int, int]]], is
 
 def _reason(status: int) -> str:
     """What an exit status means, in words."""
+    if status == WRONG_USE:
+        return "its settings are wrong, as it says on stderr"
     if status >= 0:
         return f"it ended with status {status}"
     with suppress(ValueError):

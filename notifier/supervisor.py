@@ -19,6 +19,7 @@ from functools import partial
 
 from notifier import hangup
 from notifier.app import Stop
+from notifier.handing import handed
 from notifier.keeping import end_when_over, keep, kill_when_silent
 from notifier.logs import get_logger
 
@@ -37,9 +38,12 @@ class Child:
     """One service, and how to run it."""
 
     name: str
-    command: tuple[str, ...]
+    command: Callable[[tuple[str, ...]], tuple[str, ...]]
+    """Its command line, with these options before what it is to do."""
     stop_s_max: Callable[[], float]
     """How long it may take to end after it was told to; then it is killed. Asked when it is told."""
+    settings: Callable[[], str | None] = lambda: None
+    """The settings in use, which it is handed each time that it is started; None: it reads them by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +98,15 @@ async def _run_once(child: Child, show: Show, is_over: asyncio.Event, lines: Lin
     line, its = socket.socketpair()
     with line, lines.among(line):
         line.setblocking(False)
-        with its:
+        with its, handed(child.settings()) as number:
+            options = () if number is None else ("--settings-on", str(number))
             process = await asyncio.create_subprocess_exec(
-                *child.command, stdin=its.fileno(), stdout=PIPE, limit=LINE_BYTES_MAX, start_new_session=True
+                *child.command(options),
+                stdin=its.fileno(),
+                stdout=PIPE,
+                limit=LINE_BYTES_MAX,
+                start_new_session=True,
+                pass_fds=() if number is None else (number,),
             )
         log.info("child.started", child=child.name, pid=process.pid)
         try:

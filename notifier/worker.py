@@ -8,6 +8,7 @@ from pathlib import Path
 
 from notifier import config
 from notifier.app import run, serve_as_worker, speak
+from notifier.handing import taken
 from notifier.reloading import Reloading
 
 
@@ -16,14 +17,16 @@ def main(arguments: list[str]) -> None:
     Work on the public socket until the parent says otherwise.
 
     Args:
-        arguments: the settings file, if one was named; the file numbers of the public socket and of the line to the parent.
+        arguments: the settings file, if one was named; the file numbers, with commas between, of the public socket, of the line
+            to the parent, and of the settings in use, if there are any in a file.
     """
-    *named, public, control = arguments
+    *named, numbers = arguments
+    public, control, *handed = map(int, numbers.split(","))
     config_file, env = Path(named[0]) if named else None, config.environment()
-    settings = config.load(config_file, env, needs_file=False)
+    settings = config.load(config_file, env, needs_file=False, text=taken(handed[0]) if handed else None)
     reloading = Reloading(settings, config.reader(config_file, env))
     speak(settings)
-    with socket.socket(fileno=int(public)) as public_socket, socket.socket(fileno=int(control)) as control_socket:
+    with socket.socket(fileno=public) as public_socket, socket.socket(fileno=control) as control_socket:
         run(serve_as_worker(reloading, public_socket, control_socket))
 
 

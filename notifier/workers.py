@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from notifier import metrics
+from notifier.handing import handed
 from notifier.health import Health, Reporter
 from notifier.keeping import end_when_over, keep, kill_when_silent
 from notifier.logs import get_logger
@@ -175,11 +176,19 @@ class Crew:
     """All workers: started, asked, started again when one dies, ended. It is the `Reporter` of the internal listener."""
 
     def __init__(
-        self, public: socket.socket, count: int, config_file: Path | None, *, stop_s_max: Callable[[], float]
+        self,
+        public: socket.socket,
+        count: int,
+        config_file: Path | None,
+        *,
+        stop_s_max: Callable[[], float],
+        in_use: Callable[[], str | None],
     ) -> None:
+        """`in_use`: the text of the settings in use, which each worker is handed when it is started."""
         self._public = public
         self._count = count
         self._stop_s_max = stop_s_max
+        self._in_use = in_use
         self._command = [sys.executable, "-m", "notifier.worker", *([str(config_file)] if config_file else [])]
         self._workers: dict[int, _Worker] = {}
         self._retired = metrics.retire([])
@@ -227,13 +236,10 @@ class Crew:
     async def _run_one(self, index: int, name: str) -> tuple[int, int]:
         """Run one worker to its end; return its process id and its exit status."""
         ours, its = socket.socketpair()
-        with its:
+        with its, handed(self._in_use()) as settings:
+            numbers = [one for one in (self._public.fileno(), its.fileno(), settings) if one is not None]
             process = await asyncio.create_subprocess_exec(
-                *self._command,
-                str(self._public.fileno()),
-                str(its.fileno()),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(self._public.fileno(), its.fileno()),
+                *self._command, ",".join(map(str, numbers)), stdin=asyncio.subprocess.DEVNULL, pass_fds=numbers
             )
         reader, writer = await asyncio.open_connection(sock=ours)
         worker = self._workers[index] = _Worker(process, reader, writer)

@@ -18,7 +18,9 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from notifier import __version__
+from notifier.cli.chosen import Chosen
 from notifier.cli.orphan import end_with_stdin
+from notifier.handing import taken
 
 PROGRAM = "notifier"
 
@@ -129,6 +131,7 @@ def _root(
         ),
     ] = None,
     ends_with_stdin: Annotated[bool, typer.Option("--ends-with-stdin", hidden=True)] = False,
+    settings_on: Annotated[int | None, typer.Option("--settings-on", hidden=True)] = None,
     _version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and end.")
     ] = False,
@@ -142,6 +145,6 @@ def _root(
     Exit status: 0 done; 1 it was asked well, and something was found or failed; 2 the line, a name in it, or the settings are
     wrong.
     """
-    context.obj = config_file
+    context.obj = Chosen(config_file, None if settings_on is None else taken(settings_on))
     if ends_with_stdin:
         end_with_stdin()

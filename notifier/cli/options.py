@@ -13,6 +13,7 @@ import typer
 
 from notifier import config
 from notifier.checks.words import in_words
+from notifier.cli.chosen import Chosen
 from notifier.config import Settings
 from notifier.errors import Unavailable
 
@@ -33,7 +34,11 @@ def chosen_file(context: typer.Context, config_file: Path | None) -> Path | None
     """The file that `--config` names, after the command or before it; None where it was not given."""
     if config_file is not None:
         return config_file
-    return context.obj if isinstance(context.obj, Path) else None
+    return _chosen(context).file
+
+
+def _chosen(context: typer.Context) -> Chosen:
+    return context.obj if isinstance(context.obj, Chosen) else Chosen()
 
 
 def read_settings(context: typer.Context, config_file: Path | None, *, needs: str | None = None) -> Settings:
@@ -49,7 +54,7 @@ def read_settings(context: typer.Context, config_file: Path | None, *, needs: st
     """
     env = config.environment()
     needs_file = needs is not None and f"NOTIFIER__{needs.upper()}" not in env
-    return config.load(chosen_file(context, config_file), env, needs_file=needs_file)
+    return config.load(chosen_file(context, config_file), env, needs_file=needs_file, text=_chosen(context).text)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -85,10 +86,18 @@ def children(reloading: Reloading, config_file: Path | None) -> list[list[Child]
     def ingress_stop_s_max() -> float:
         return finish_s_max(reloading.settings) + INGRESS_STOP_EXTRA_S
 
+    def in_use() -> str | None:
+        return reloading.settings.text
+
     return [
-        [Child("ingress", _command(config_file, "serve"), ingress_stop_s_max)],
+        [Child("ingress", partial(_command, config_file, ("serve",)), ingress_stop_s_max, in_use)],
         [
-            Child(job, _command(config_file, "consume", job, *_listen_option(address)), lambda: CONSUMER_STOP_S_MAX)
+            Child(
+                job,
+                partial(_command, config_file, ("consume", job, *_listen_option(address))),
+                lambda: CONSUMER_STOP_S_MAX,
+                in_use,
+            )
             for job, address in listens.items()
         ],
     ]
@@ -104,10 +113,10 @@ def console_line(name: str, line: bytes, *, is_coloured: bool) -> bytes:
     return f"{typer.style(whose, fg=_SERVICE_COLOURS.get(name))}{typer.style(said, fg=_LEVEL_COLOURS.get(level))}\n".encode()
 
 
-def _command(config_file: Path | None, *arguments: str) -> tuple[str, ...]:
+def _command(config_file: Path | None, arguments: tuple[str, ...], options: tuple[str, ...]) -> tuple[str, ...]:
     config = () if config_file is None else ("--config", str(config_file))
     # -P: a folder that happens to hold a logging.py or a notifier/ is no part of the program
-    return (sys.executable, "-P", "-m", "notifier", "--ends-with-stdin", *config, *arguments)
+    return (sys.executable, "-P", "-m", "notifier", "--ends-with-stdin", *options, *config, *arguments)
 
 
 def _listen_option(address: Address | None) -> tuple[str, ...]:

@@ -35,19 +35,19 @@ class Layer(PydanticBaseSettingsSource):
         return self._data
 
 
-def read_toml(path: Path) -> Raw:
+def read_text(path: Path) -> str:
     """
-    The settings file, with the paths in it made absolute: they begin at its folder.
+    The settings file.
 
     Raises:
-        SettingsFault: it is not there, cannot be read, or is no TOML. A file that is no TOML has no other faults to tell.
+        SettingsFault: it is not there, or cannot be read as text.
     """
     try:
         with path.open("rb") as file:
             content = file.read(_FILE_BYTES_MAX + 1)
         if len(content) > _FILE_BYTES_MAX:
             raise SettingsFault([Fault(str(path), "is larger than any settings file")])
-        data = tomllib.loads(content.decode())
+        return content.decode()
     except FileNotFoundError:
         remedy = "`notifier init` writes one; --config or NOTIFIER_CONFIG names another."
         raise SettingsFault([Fault(str(path), "there is no such file", remedy)]) from None
@@ -65,6 +65,17 @@ def read_toml(path: Path) -> Raw:
     except UnicodeDecodeError as fault:
         line = fault.object[: fault.start].count(b"\n") + 1
         raise SettingsFault([Fault(str(path), f"line {line} is not UTF-8")]) from None
+
+
+def parse_toml(path: Path, text: str) -> Raw:
+    """
+    What the settings file at this path holds, with the paths in it made absolute: they begin at its folder.
+
+    Raises:
+        SettingsFault: it is no TOML. Then it has no other faults to tell.
+    """
+    try:
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as fault:
         is_cut = str(fault).endswith("(at end of document)")
         remedy = (

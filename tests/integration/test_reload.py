@@ -351,6 +351,36 @@ async def test_who_is_told_while_it_starts_is_not_ended_by_it(place: Place) -> N
     assert [line for line in run.said if line["event"] == "child.exited"] == []
 
 
+@pytest.mark.parametrize(
+    ("words", "child", "count"),
+    [(("run",), "orders", 4), (("serve", "--workers", "2"), "worker-1", 3)],
+    ids=["run", "workers"],
+)
+async def test_a_child_that_dies_is_back_with_the_settings_in_use(
+    place: Place, words: tuple[str, ...], child: str, count: int
+) -> None:
+    """It read what lay there: a file that was refused a moment ago, and went from crash to crash, or to another Redis."""
+    place.write(keys=BOTH)
+    async with place.running(*words) as program:
+        first = await program.until(is_line(event="child.started", child=child))
+        await place.until_ready()
+        place.write(keys=BOTH, more="[telemetry]\nnonsense = true")
+        program.process.send_signal(signal.SIGHUP)
+        await program.until(is_line(event="settings.refused"))
+
+        os.kill(first["pid"], signal.SIGKILL)
+        await program.until(is_line(event="child.started", child=child))
+        await place.until_ready()
+        assert {await place.post(f"T{number}", SECOND) for number in range(6)} == {200}
+
+        place.write(keys=BOTH, more="[delivery]\ntimeout_s = 1")
+        program.process.send_signal(signal.SIGHUP)
+        told = await answered(program, "settings.reloaded", count)
+        assert await program.ends(signal.SIGTERM) == 0
+    assert {(*line["changed"],) for line in told} == {("delivery.timeout_s",)}
+    assert [line["status"] for line in program.said if line["event"] == "child.exited"] == [-signal.SIGKILL]
+
+
 def assert_nothing_secret_is_told(program: Program) -> None:
     """S12."""
     said = json.dumps(program.said)

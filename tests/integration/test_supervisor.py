@@ -22,7 +22,7 @@ WITHIN_S = 20.0
 def child(name: str, code: str, stop_s_max: float = 10.0) -> Child:
     """A child that runs this, with a way to say a line at once and to wait for its end."""
     start = "import signal, sys\ndef say(word): print(word, flush=True)\n"
-    return Child(name, (sys.executable, "-c", start + code), lambda: stop_s_max)
+    return Child(name, lambda _: (sys.executable, "-c", start + code), lambda: stop_s_max)
 
 
 ENDS_IN_ORDER = """

@@ -95,7 +95,7 @@ def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
 def test_each_setting_is_taken_over_or_needs_a_restart() -> None:
     """A new setting has to be decided: in this table, and where it is used."""
     models = {one.name: getattr(load(None, {}, needs_file=False), one.name) for one in fields(Settings)}
-    lists = {"channels", "endpoints", "channel_settings", "endpoint_settings"}
+    lists = {"channels", "endpoints", "channel_settings", "endpoint_settings", "text"}
 
     assert set(models) - lists == set(TABLES)
     names = [f"{table}.{name}" for table in TABLES for name in type(models[table]).model_fields]

@@ -18,6 +18,7 @@ import typer
 
 from notifier import __version__
 from notifier.cli import COMMANDS, Entry, load
+from notifier.cli.chosen import Chosen
 from notifier.cli.options import CommandFailed, ConfigFile, chosen_file
 from notifier.config import Address
 from notifier.errors import Unavailable
@@ -230,7 +231,7 @@ def chosen_with(*words: str) -> Path | None:
 
     @app.callback()
     def root(context: typer.Context, config_file: ConfigFile = None) -> None:
-        context.obj = config_file
+        context.obj = Chosen(config_file)
 
     @app.command()
     def look(context: typer.Context, config_file: ConfigFile = None) -> None:
