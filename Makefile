@@ -32,8 +32,13 @@ $(VENV)/.made: requirements.lock pyproject.toml
 demo: env  ## local Kafka and Redis, a simulated AlipayHK and merchants, the whole pipeline; invariants counted at the end
 	$(BIN)/notifier demo
 
+# Two processes share the tests, by the file (tests/spread.py); PROCESSES=0 is one, as `pytest` alone. They start hundreds
+# more out of this folder: a third of what each costs is compiling it anew, where Python is told to keep nothing compiled.
+PROCESSES ?= 2
+test: export PYTHONDONTWRITEBYTECODE :=
+
 test: lint  ## linters, types, import rules and every test, on local Kafka and Redis; what CI calls
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(PROCESSES) --max-worker-restart 0
 
 bench: env  ## ratios in one run; writes .local/bench.json
 	$(BIN)/python -m tests.benchmarks

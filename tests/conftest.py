@@ -14,6 +14,7 @@ import pytest
 
 from notifier.local import Services, last_words, running
 from tests.log_lines import as_they_were
+from tests.spread import heavy_first, own_share_of_ports, scheduling
 
 
 @pytest.fixture(autouse=True)
@@ -65,11 +66,23 @@ def key_prefix() -> str:
 _SERVICES = pytest.StashKey[Services]()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """As pytest asks, before anything is read."""
+    own_share_of_ports(config)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark whatever asks for the services, so that `-m "not services"` leaves it out."""
+    """Mark whatever asks for the services, so that `-m "not services"` leaves it out; and the heavy ones first."""
     for item in items:
         if isinstance(item, pytest.Function) and "services" in item.fixturenames:
             item.add_marker(pytest.mark.services)
+    heavy_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """As xdist asks, where several processes share the tests."""
+    return scheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

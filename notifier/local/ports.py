@@ -10,7 +10,7 @@ HOST = "127.0.0.1"
 # Below 32768, where Linux begins to take ports for outgoing connections (ip(7), ip_local_port_range). A client that keeps
 # connecting to a stopped server on a port from up there sooner or later gets it as its own: it talks to itself, and the
 # server can't come back.
-_CHOICE = range(20_000, 32_768)
+CHOICE = range(20_000, 32_768)
 _TRIES_MAX = 200
 
 
@@ -36,8 +36,8 @@ def free_ports(count: int) -> list[int]:
     Raises:
         LocalFailed: hardly a port is free.
     """
-    drawn = random.sample(_CHOICE, _TRIES_MAX)
+    drawn = random.sample(CHOICE, _TRIES_MAX)
     free = [port for port in drawn if is_free(port)][:count]
     if len(free) < count:
-        raise LocalFailed(f"no free port found on {HOST} between {_CHOICE.start} and {_CHOICE.stop - 1}")
+        raise LocalFailed(f"no free port found on {HOST} between {CHOICE.start} and {CHOICE.stop - 1}")
     return free

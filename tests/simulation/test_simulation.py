@@ -2,19 +2,33 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
-from tests.simulation.__main__ import complaint, run_all
+from tests.simulation.__main__ import complaint
 from tests.simulation.run import run
+from tests.spread import is_shared
 
-SEEDS = 300
+SEEDS, AT_ONCE = 300, 20
 
 
-def test_no_promise_is_broken_whatever_goes_wrong() -> None:
-    failed = [complaint(verdict) for verdict in run_all(range(SEEDS), jobs=2) if verdict.broken]
+@pytest.fixture(scope="module")
+def pool(pytestconfig: pytest.Config) -> Iterator[ProcessPoolExecutor]:
+    """Processes to run seeds in: two, or one where two share the tests already."""
+    jobs = 1 if is_shared(pytestconfig) else 2
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield pool
 
+
+@pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
+def test_no_promise_is_broken_whatever_goes_wrong(first: int, pool: ProcessPoolExecutor) -> None:
+    verdicts = pool.map(run, range(first, first + AT_ONCE))
+
+    failed = [complaint(verdict) for verdict in verdicts if verdict.broken]
     assert not failed, "\n".join(failed)
 
 
