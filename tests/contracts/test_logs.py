@@ -157,7 +157,7 @@ async def test_a_kafka_that_is_not_there_is_unavailable_in_the_append_s_own_time
         began = loop.time()
         with pytest.raises(Unavailable):
             await producer.append("t.orders.v1", P, [record("a", "1")])
-        assert loop.time() - began < 2.0
+        assert loop.time() - began < 5.0
 
     reader = Reader(access)
     with pytest.raises(Unavailable):

@@ -259,7 +259,7 @@ def test_whatever_hangs_it_ends_and_says_what_hung(shop: Path, check: Check, mon
         "endpoints.silent": "warning",
         "endpoints.lost": "warning",
     }
-    assert took_s < 10
+    assert took_s < 30, "half of what the name servers take"
 
 
 async def test_a_part_that_does_not_end_keeps_what_it_has_found() -> None:
@@ -267,7 +267,7 @@ async def test_a_part_that_does_not_end_keeps_what_it_has_found() -> None:
         yield ok("kafka.brokers", "three of them")
         await asyncio.Event().wait()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         found = await inspection.collected("kafka", part(), within_s=0.05)
 
     assert [(one.name, one.state) for one in found] == [("kafka.brokers", "ok"), ("kafka", "fault")]

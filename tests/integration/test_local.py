@@ -157,10 +157,10 @@ def test_servers_do_not_outlive_the_one_who_started_them(tmp_path: Path, signum:
 def test_a_process_id_that_went_to_another_program_is_left_alone(tmp_path: Path) -> None:
     stranger = spawn(SLEEPER, tmp_path / "log")
 
-    end(replace(stranger, began="long ago"), signal.SIGKILL, within_s=1)
+    end(replace(stranger, began="long ago"), signal.SIGKILL, within_s=20)
 
     assert is_running(stranger)
-    end(stranger, signal.SIGKILL, within_s=1)
+    end(stranger, signal.SIGKILL, within_s=20)
     assert not is_running(stranger)
 
 
@@ -262,7 +262,7 @@ def test_what_runs_and_does_not_answer_is_not_taken_for_up(
     assert f"{service}: process {hanging.pid} runs" in str(refused.value)
     assert f"kill -CONT {hanging.pid}" in str(refused.value)
     assert is_running(hanging), "whether it may be ended is for a person to say"
-    end(hanging, signal.SIGKILL, within_s=1)
+    end(hanging, signal.SIGKILL, within_s=20)
 
 
 @pytest.mark.usefixtures("own_services")
@@ -277,7 +277,7 @@ def test_down_leaves_a_stranger_alone_that_got_the_process_id(tmp_path: Path) ->
 
     assert is_running(stranger)
     assert told == ["kafka   was not running", "redis   was not running"]
-    end(stranger, signal.SIGKILL, within_s=1)
+    end(stranger, signal.SIGKILL, within_s=20)
 
 
 @pytest.mark.usefixtures("own_services")

@@ -103,7 +103,7 @@ def test_what_was_told_is_with_the_collector_when_the_process_ends(collector: Co
 def test_a_collector_that_hangs_does_not_hold_the_end_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor anything before it: telling is handing over."""
     monkeypatch.setattr(otlp, "END_S", 0.2)
-    monkeypatch.setattr(otlp, "SEND_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(otlp, "SEND_TIMEOUT_S", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         tracing.configure(
             service="fanout", instance="host-7", otlp_endpoint=f"http://127.0.0.1:{hanging.getsockname()[1]}"
@@ -117,8 +117,8 @@ def test_a_collector_that_hangs_does_not_hold_the_end_up(monkeypatch: pytest.Mon
         ended = time.monotonic() - began
         _wait_for_the_threads()
 
-    assert told < 0.2
-    assert ended < told + 1.0
+    assert told < 1.0
+    assert ended < told + 1.5
 
 
 def _wait_for_the_threads() -> None:
