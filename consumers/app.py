@@ -125,7 +125,7 @@ async def partition_loop(
     """The job's loop with all that it needs, which is closed at the end of the block; `reloading` gives it new settings."""
     access = Access.to(settings.kafka, f"notifier-{job}-{os.getpid()}")
     topics, clock = Topics(settings.kafka.topic_prefix), SystemClock()
-    store = RedisViews(settings.redis.url, key_prefix=settings.redis.key_prefix)
+    store = RedisViews(settings.redis.url, key_prefix=settings.redis.key_prefix, ca_file=settings.redis.ca_file)
     reader = Reader(access)
     producer = Producer(
         access,

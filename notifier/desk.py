@@ -73,7 +73,7 @@ async def desk_of(settings: Settings) -> AsyncIterator[Desk]:
     """The desk as the settings say. It connects when it is asked, so it needs neither Redis nor Kafka to begin."""
     topic = Topics(settings.kafka.topic_prefix).orders
     access = Access.to(settings.kafka, f"notifier-desk-{os.getpid()}")
-    store = RedisViews(settings.redis.url, key_prefix=settings.redis.key_prefix)
+    store = RedisViews(settings.redis.url, key_prefix=settings.redis.key_prefix, ca_file=settings.redis.ca_file)
     reader = Reader(access)
 
     async def count() -> int:

@@ -12,9 +12,11 @@ instead of the record. Keys are spread over them by their checksum.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import cast
 from zlib import crc32
 
@@ -132,6 +134,20 @@ redis.call('UNLINK', unpack(KEYS))
 """
 
 
+UNTRUSTED = "CertificateNotTrusted"
+"""Why Redis is not talked to, where nobody that is known has signed its certificate, or it is another host's."""
+
+
+def _is_untrusted(error: BaseException) -> bool:
+    """Whether it was raised while a certificate was refused."""
+    told: BaseException | None = error
+    while told is not None:
+        if isinstance(told, ssl.SSLCertVerificationError):
+            return True
+        told = told.__cause__ or told.__context__
+    return False
+
+
 class WrongPolicyError(Exception):
     """Redis may drop keys by itself: an order that is gone would look like one that was never seen."""
 
@@ -141,10 +157,19 @@ class RedisViews:
     Keeps views in one Redis.
 
     Args:
+        ca_file: who vouches for a `rediss://` beside the public authorities.
         timeout_s: of each command, connecting included.
     """
 
-    def __init__(self, url: str, *, key_prefix: str, timeout_s: float = 5.0, connections_max: int = 32) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        key_prefix: str,
+        ca_file: Path | None = None,
+        timeout_s: float = 5.0,
+        connections_max: int = 32,
+    ) -> None:
         self._prefix = key_prefix
         self._timeout_s = timeout_s
         pool = BlockingConnectionPool.from_url(
@@ -157,6 +182,7 @@ class RedisViews:
             socket_connect_timeout=timeout_s,
             # our own loop tries again; a hidden repetition only hides how long Redis was away
             retry=Retry(NoBackoff(), 0),
+            **({} if ca_file is None else {"ssl_ca_certs": str(ca_file)}),
         )
         self._redis: Redis = Redis.from_pool(pool)
         self._move = self._redis.register_script(_MOVE)
@@ -365,7 +391,7 @@ async def _answering(within_s: float) -> AsyncIterator[None]:
         NoScriptError,  # it was loaded a moment ago: somebody flushes the scripts, or Redis is failing over
         NoPermissionError,  # a person's to mend, and who is told of it by the outage's lines; nothing of ours is wrong
     ) as error:
-        raise Unavailable("redis", type(error).__name__) from error
+        raise Unavailable("redis", UNTRUSTED if _is_untrusted(error) else type(error).__name__) from error
     except ResponseError as error:
         # ACL: a script of ours does what this user may not, which is told otherwise than a command's NOPERM
         if str(error).startswith(("MISCONF", "NOREPLICAS", "CLUSTERDOWN", "LOADING", "BUSY", "OOM", "READONLY", "ACL")):

@@ -32,6 +32,7 @@ def files_of(settings: Settings, settings_file: Path) -> Iterator[Named]:
         (kafka.key_file, "our key for Kafka", True),
         (kafka.cert_file, "our certificate for Kafka", False),
         (kafka.ca_file, "who vouches for Kafka", False),
+        (settings.redis.ca_file, "who vouches for Redis", False),
     )
     for channel in settings.channel_settings:
         yield from _those_named(

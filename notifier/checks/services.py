@@ -24,7 +24,7 @@ from notifier.kafka.admin import Admin
 from notifier.kafka.newest import Bounds, Newest
 from notifier.record import Stored
 from notifier.topics import Topics, plans
-from notifier.views import RedisViews
+from notifier.views import UNTRUSTED, RedisViews
 
 ANSWER_S_MAX = 4.0
 """How long one answer may take. Who waits is a person."""
@@ -152,7 +152,9 @@ async def look_at_redis(settings: Settings, clock: Clock) -> AsyncIterator[Findi
     """What Redis tells of itself, and its clock."""
     url = urlsplit(settings.redis.url)
     where = url.netloc.rpartition("@")[2]  # without user and password
-    views = RedisViews(settings.redis.url, key_prefix=settings.redis.key_prefix, timeout_s=ANSWER_S_MAX)
+    views = RedisViews(
+        settings.redis.url, key_prefix=settings.redis.key_prefix, ca_file=settings.redis.ca_file, timeout_s=ANSWER_S_MAX
+    )
     try:
         for finding in judge_redis(await views.info()):
             yield finding
@@ -166,6 +168,12 @@ async def look_at_redis(settings: Settings, clock: Clock) -> AsyncIterator[Findi
                 "redis.access",
                 f"Redis at {where} does not let us: {in_words(error.why)}",
                 "Put user and password into redis.url, and let that user do INFO and TIME.",
+            )
+        elif error.why == UNTRUSTED:
+            yield fault(
+                "redis.tls",
+                f"Redis at {where} has a certificate that nobody known here has signed, or that is for another name",
+                "Set redis.ca_file to the certificate of who signed it, and redis.url to a name that stands in it.",
             )
         else:
             yield fault(

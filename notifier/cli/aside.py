@@ -131,7 +131,7 @@ class Orders:
     @asynccontextmanager
     async def at_hand(cls, look: Look, settings: Settings) -> AsyncIterator[Orders]:
         """Ready to be asked while the block runs."""
-        store = RedisViews(settings.redis.url, key_prefix=settings.redis.key_prefix)
+        store = RedisViews(settings.redis.url, key_prefix=settings.redis.key_prefix, ca_file=settings.redis.ca_file)
         try:
             yield cls(look, store)
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -15,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from yarl import URL
 
 from notifier.addresses import Network, is_allowed, literal
-from notifier.settings.types import Count, FromJson, Name, Seconds, Table, read_file, read_secret
+from notifier.settings.types import Count, FromJson, Name, Seconds, Table, read_certificates, read_secret
 from notifier.webhooks import Secret
 
 EVENT_TYPES = (
@@ -165,22 +164,6 @@ class EndpointSettings(Table):
             start=self.start,
             authorities=read_certificates(self.ca_file) if self.ca_file is not None else None,
         )
-
-
-def read_certificates(path: Path) -> str:
-    """
-    The certificates of a file, in PEM.
-
-    Raises:
-        ValueError: it cannot be read, or holds none.
-    """
-    content = read_file(path)
-    try:
-        text = content.decode("ascii")
-        ssl.create_default_context(cadata=text)
-    except (ssl.SSLError, UnicodeDecodeError, ValueError):
-        raise ValueError("names a file that holds no PEM certificates") from None
-    return text
 
 
 def split_url(text: str) -> SplitResult:

@@ -19,6 +19,7 @@ from notifier.settings.types import (
     Number,
     Seconds,
     Table,
+    read_certificates,
     read_file,
     read_secret,
 )
@@ -94,6 +95,20 @@ class Redis(Table):
 
     url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)
     key_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,60}$")] = "alipayhk"
+    ca_file: Path | None = None
+
+    @field_validator("ca_file")
+    @classmethod
+    def _holds_certificates(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            read_certificates(value)
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Redis:
+        if self.ca_file is not None and not self.url.startswith("rediss://"):
+            raise ValueError("ca_file needs a url that begins with rediss://")
+        return self
 
     @field_validator("url")
     @classmethod

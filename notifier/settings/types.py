@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from ipaddress import ip_network
@@ -159,6 +160,22 @@ def read_secret(path: Path) -> str:
         return read_file(path).decode("ascii").rstrip("\r\n")
     except UnicodeDecodeError:
         raise ValueError("names a file that is not ASCII text") from None
+
+
+def read_certificates(path: Path) -> str:
+    """
+    The certificates of a file, in PEM.
+
+    Raises:
+        ValueError: it cannot be read, or holds none.
+    """
+    content = read_file(path)
+    try:
+        text = content.decode("ascii")
+        ssl.create_default_context(cadata=text)
+    except (ssl.SSLError, UnicodeDecodeError, ValueError):
+        raise ValueError("names a file that holds no PEM certificates") from None
+    return text
 
 
 Raw = dict[str, Any]  # a table as TOML or JSON gives it, before anything has been checked

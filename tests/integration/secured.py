@@ -7,7 +7,7 @@ import contextlib
 import ipaddress
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -86,7 +86,7 @@ def password(user: str) -> str:
 def secured(folder: Path) -> Iterator[Secured]:
     """Both, while the block runs, with the rules of deploy/ in force; data lies in the folder."""
     plain, controller, sasl, certificates, redis_port = free_ports(5)
-    ca_file = _certificates(folder)
+    ca_file = certificates_of(folder, ("kafka", *USERS))
     for user in USERS:
         (folder / user).write_text(f"{password(user)}\n")
     _format(folder, controller)
@@ -235,8 +235,8 @@ def _redis_settings(folder: Path, port: int) -> Path:
     return settings
 
 
-def _certificates(folder: Path) -> Path:
-    """An authority; and, signed by it, certificates with their keys, of the broker and of each user."""
+def certificates_of(folder: Path, names: Iterable[str]) -> Path:
+    """An authority, in a file that is returned; and signed by it, beside it, a certificate with its key for each name."""
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority = (
         _certificate("test authority", "test authority", authority_key)
@@ -244,7 +244,7 @@ def _certificates(folder: Path) -> Path:
         .sign(authority_key, hashes.SHA256())
     )
     (folder / "ca.pem").write_bytes(authority.public_bytes(Encoding.PEM))
-    for name in ("kafka", *USERS):
+    for name in names:
         key = ec.generate_private_key(ec.SECP256R1())
         signed = (
             _certificate(name, "test authority", key)

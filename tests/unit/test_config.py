@@ -365,6 +365,7 @@ FAULTS = [
         "security_protocol SASL_SSL needs sasl_mechanism and sasl_password_file.",
     ),
     ("[kafka]\nsasl_username = 'u'\n", "[kafka]", "sasl_username need security_protocol SASL_SSL or SASL_PLAINTEXT."),
+    ("[redis]\nca_file = 'token'\n", "[redis] ca_file", "names a file that holds no PEM certificates."),
     ("[kafka]\nca_file = 'token'\n", "[kafka]", "ca_file need security_protocol SSL or SASL_SSL."),
     ("[kafka]\nsecurity_protocol = 'SSL'\ncert_file = 'token'\n", "[kafka]", "cert_file and key_file belong together."),
     (
