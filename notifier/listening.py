@@ -14,8 +14,8 @@ BACKLOG = 1024
 """Connections that may wait to be accepted; the kernel's own limit (somaxconn) may be lower."""
 
 _WHY = {
-    errno.EADDRINUSE: "another program listens there; stop it or choose another port",
-    errno.EACCES: "that port needs more rights; choose one above 1023",
+    errno.EADDRINUSE: "another program listens there. End it, or choose another port",
+    errno.EACCES: "that port needs more rights. Choose one above 1023",
     errno.EADDRNOTAVAIL: "this machine has no such address",
 }
 
@@ -39,9 +39,14 @@ def listening(address: Address, setting: str) -> Iterator[socket.socket]:
         sock = _bound(address)
     except OSError as error:
         why = _WHY.get(error.errno or 0) or (error.strerror or "unknown").lower()
-        raise CannotListenError(f"cannot listen on {address} ({setting}): {why}") from error
+        where = "" if setting.startswith("-") else f": {setting} in the settings, or {_variable(setting)}=HOST:PORT"
+        raise CannotListenError(f"cannot listen on {address} ({setting}): {why}{where}.") from error
     with sock:
         yield sock
+
+
+def _variable(setting: str) -> str:
+    return f"NOTIFIER__{setting.upper().replace('.', '__')}"
 
 
 def _bound(address: Address) -> socket.socket:

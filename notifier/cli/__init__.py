@@ -7,7 +7,10 @@ message on stderr and the exit status of the contract, section 2, never in a tra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -88,13 +91,32 @@ def load(entry: Entry) -> Any:
 
     Its module has `register`, which puts it into an app that is given, or an `app` of its own.
     """
-    module = import_module(entry.module)
+    with _ending_at_once():
+        module = import_module(entry.module)
     app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
     if hasattr(module, "register"):
         module.register(app)
         return get_command(app)
     app.add_typer(module.app, name=entry.name)
     return _as_group(get_command(app)).commands[entry.name]
+
+
+@contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """
+    Let Ctrl-C end the process without a word while the block imports: nothing has begun that would have to be put in order.
+
+    As an exception it would come out of any line of any library, and some make another fault of it.
+    """
+    is_ours = threading.current_thread() is threading.main_thread()
+    if not is_ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _as_group(command: object) -> TyperGroup:

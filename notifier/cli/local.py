@@ -61,6 +61,14 @@ def status(
         for service in services:
             process = f"  process {service.pid}" if service.pid else ""
             print(f"{service.service}   {service.state:13}  {service.address or '-'}{process}")
+    if any(service.state == "stopped" for service in services):
+        _tell("`notifier local up` starts what is stopped.")
+    for service in services:
+        if service.state == "not answering":
+            _tell(
+                f"{service.service} was stopped (`kill -CONT {service.pid}` lets it go on), or it hangs: `notifier local down`, "
+                "then `notifier local up`."
+            )
     if any(service.state not in {"running", "given"} for service in services):
         raise typer.Exit(1)
 

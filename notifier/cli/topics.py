@@ -112,8 +112,10 @@ def _cells(difference: Difference) -> tuple[str, str, str]:
 
 def _print_remedies(compared: list[Compared], servers: str) -> None:
     """What each difference costs, and what mends it. What is the same for several topics is said once."""
-    if any(one.state == "missing" for one in compared):
-        typer.echo(f"Missing: {_CREATE}.")
+    missing = sum(one.state == "missing" for one in compared)
+    if missing:
+        told = "1 topic is missing" if missing == 1 else f"{missing} topics are missing"
+        typer.echo(f"{told}: `notifier topics --apply` creates {'it' if missing == 1 else 'them'}.")
     costs: dict[str, None] = {}
     for one in compared:
         for each in one.differences:

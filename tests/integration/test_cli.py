@@ -56,6 +56,8 @@ class TestTopics:
     def test_what_is_missing_is_found_then_made_then_found_well(
         self, notifier: Notifier, topic_prefix: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
+        assert notifier("topics") == 1
+        assert "5 topics are missing: `notifier topics --apply` creates them." in capsys.readouterr().out
         assert notifier("topics", "--json") == 1
         before = json.loads(capsys.readouterr().out)
         assert notifier("topics", "--apply", "--json") == 0

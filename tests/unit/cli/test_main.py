@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -19,8 +20,9 @@ import typer
 from notifier import __version__
 from notifier.cli import COMMANDS, Entry, load
 from notifier.cli.chosen import Chosen
-from notifier.cli.options import CommandFailed, ConfigFile, chosen_file
+from notifier.cli.options import CommandFailed, ConfigFile, chosen_file, reaching_kafka
 from notifier.config import Address
+from notifier.config import load as load_settings
 from notifier.errors import Unavailable
 from notifier.listening import CannotListenError
 from notifier.local import LocalFailed
@@ -325,4 +327,43 @@ def test_run_says_at_once_that_a_port_is_taken(
 
         assert notifier("run", "--config", str(shop / "notifier.toml")) == 1
 
-    assert f"cannot listen on {address} (consumers.listen_orders): another program" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert (
+        f"cannot listen on {address} (consumers.listen_orders): another program listens there. End it, or choose"
+        in said
+    )
+    assert "consumers.listen_orders in the settings, or NOTIFIER__CONSUMERS__LISTEN_ORDERS=HOST:PORT.\n" in said
+
+
+def test_in_a_folder_without_settings_kafka_is_missed_where_nobody_put_it(notifier: Notifier, tmp_path: Path) -> None:
+    """Whoever is in the wrong folder looks for a broker at an address that they have never written."""
+    away = Unavailable("kafka", "KafkaConnectionError")
+    default = r"9092 \(the default: this folder has no notifier\.toml\): no connection"
+
+    with (
+        pytest.raises(CommandFailed, match=default),
+        reaching_kafka(load_settings(None, {}, needs_file=False)),
+    ):
+        raise away
+    assert notifier("init") == 0
+    with (
+        pytest.raises(CommandFailed, match=r"9092: no connection"),
+        reaching_kafka(load_settings(tmp_path / "notifier.toml", {})),
+    ):
+        raise away
+
+
+def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_word(tmp_path: Path) -> None:
+    """It came out of the middle of a library, as a traceback, or as another fault that the library made of it."""
+    (tmp_path / "slow.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    code = "from notifier.cli import Entry, load; load(Entry('slow', 'Slow.', 'slow', ''))"
+
+    ended = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")
