@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from operator import attrgetter
 from typing import Literal, assert_never
 
 import msgspec
@@ -148,8 +147,6 @@ Fact = Registered | Waiting | Paid | Final | Closed | Refund | RefundTold | Rele
 Facts = tuple[Fact, ...]
 """Sorted by identity, so that the same set is the same bytes however it came together."""
 
-_IDENTITY = attrgetter("identity")
-
 
 def add(known: Facts, stated: Iterable[Fact]) -> Facts:
     """
@@ -158,16 +155,15 @@ def add(known: Facts, stated: Iterable[Fact]) -> Facts:
     What is known is never touched. When a payment, a close or a refund is told again with another amount, the new fact takes over
     the time of the first telling: their `at` is that of the first evidence that told them.
     """
-    identities = {fact.identity for fact in known}
-    added: list[Fact] = []
+    facts = {fact.identity: fact for fact in known}
+    count = len(facts)
     for fact in stated:
-        if fact.identity in identities:
-            continue
-        identities.add(fact.identity)
-        added.append(_with_first_time(fact, known))
-    if not added:
+        identity = fact.identity
+        if identity not in facts:
+            facts[identity] = _with_first_time(fact, known)
+    if len(facts) == count:
         return known
-    return tuple(sorted((*known, *added), key=_IDENTITY))
+    return tuple([facts[identity] for identity in sorted(facts)])
 
 
 def _with_first_time(fact: Fact, known: Facts) -> Fact:
@@ -236,9 +232,12 @@ def _stated_by_trade(trade: TradeStatement, policy: Policy) -> list[Fact]:
 
 
 def _judge_payee(trade: TradeStatement, policy: Policy) -> None:
-    ours = {policy.seller_id or policy.partner_id, policy.partner_id}
-    if not ours.issuperset(trade.seller_ids) or any(given != policy.partner_id for given in trade.partner_ids):
-        raise Unusable(Reason.PAYEE_MISMATCH)
+    for given in trade.seller_ids:
+        if given not in (policy.partner_id, policy.seller_id):
+            raise Unusable(Reason.PAYEE_MISMATCH)
+    for given in trade.partner_ids:
+        if given != policy.partner_id:
+            raise Unusable(Reason.PAYEE_MISMATCH)
 
 
 def _amount(text: str | None, currency: str) -> int | None:

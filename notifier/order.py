@@ -140,22 +140,32 @@ def decide(known: Known | None, statement: Statement, evidence: Evidence) -> Dec
 
     summary = derive(facts, evidence.policy.currency)
     flags_before = known.summary.flags if known else ()
+    flags_added = tuple([flag for flag in summary.flags if flag not in flags_before])
     added = [fact for fact in facts if fact not in before]
-    paid_trades = {fact.trade_no for fact in added if isinstance(fact, Paid)}
     return Changed(
         version=known.version + 1 if known else 1,
         facts=facts,
         summary=summary,
         event_type=_weightiest_change(
-            known.summary if known else None, summary, has_finished=_finishes_paid_trade(before, added)
+            known.summary if known else None,
+            summary,
+            has_finished=_finishes_paid_trade(before, added),
+            has_new_flags=bool(flags_added),
         ),
-        flags_added=tuple([flag for flag in summary.flags if flag not in flags_before]),
+        flags_added=flags_added,
         late=evidence.received_at - statement.made_at > LATE,
         reason=statement.reason if isinstance(statement, ReleaseStatement) else None,
-        held=next(
-            (payment.held for payment in summary.payments if payment.trade_no in paid_trades and payment.held), None
-        ),
+        held=_held_now(summary, added),
     )
+
+
+def _held_now(summary: Summary, added: Sequence[Fact]) -> Reason | None:
+    """Why a payment that was just told of does not count."""
+    held = [payment for payment in summary.payments if payment.held is not None]
+    if not held:
+        return None
+    paid_trades = {fact.trade_no for fact in added if isinstance(fact, Paid)}
+    return next((payment.held for payment in held if payment.trade_no in paid_trades), None)
 
 
 def _finishes_paid_trade(before: Facts, added: Sequence[Fact]) -> bool:
@@ -164,7 +174,7 @@ def _finishes_paid_trade(before: Facts, added: Sequence[Fact]) -> bool:
     return bool(finished) and any(isinstance(fact, Paid) and fact.trade_no in finished for fact in before)
 
 
-def _weightiest_change(before: Summary | None, after: Summary, *, has_finished: bool) -> str:
+def _weightiest_change(before: Summary | None, after: Summary, *, has_finished: bool, has_new_flags: bool) -> str:
     """The type of the event: the weightiest thing that changed (contract, section 6)."""
     if before is None or before.status != after.status:
         if before and before.status == "refunded" and after.status == "paid":
@@ -178,9 +188,7 @@ def _weightiest_change(before: Summary | None, after: Summary, *, has_finished: 
         return "order.refunded"
     if "failed" in news:
         return "order.refund_failed"
-    if set(after.flags) - set(before.flags):
-        return "order.flagged"
-    return "order.noted"
+    return "order.flagged" if has_new_flags else "order.noted"
 
 
 def derive(facts: Facts, channel_currency: str) -> Summary:
@@ -231,8 +239,7 @@ def derive(facts: Facts, channel_currency: str) -> Summary:
     notified = {fact.amount for fact in opened if fact.amount is not None and fact.currency == currency}
     amount = _amount(registered, currency, counted, payments, notified)
     paid = sum([payment.amount for payment in counted])
-    told_trades = {fact.trade_no for fact in told}.union(*[refund.trade_nos for refund in done])
-    undone = {fact.trade_no for fact in closed if fact.trade_no in told_trades or None in told_trades}
+    undone = _undone(closed, told, done) if closed else set()
     refunded = _refunded(counted, done, undone) if done or undone else 0
     held = {payment.held for payment in payments}
 
@@ -362,6 +369,12 @@ def _refunds(facts: list[Refund]) -> list[_RefundState]:
         trade_nos = frozenset(fact.trade_no for fact in done or tellings)
         refunds.append(_RefundState(entry, trade_nos, is_contradicted=bool(done) and len(amounts) > 1))
     return refunds
+
+
+def _undone(closed: list[Closed], told: list[RefundTold], done: list[_RefundState]) -> set[str]:
+    """The trades that were closed with a refund, whether it is told of by number or not; one that names no trade is any's."""
+    trades = {fact.trade_no for fact in told}.union(*[refund.trade_nos for refund in done])
+    return {fact.trade_no for fact in closed if fact.trade_no in trades or None in trades}
 
 
 def _refunded(counted: list[Payment], done: list[_RefundState], undone: set[str]) -> int:
