@@ -29,9 +29,8 @@ from notifier.sampling import Sampled
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
-Log = structlog.typing.FilteringBoundLogger
 
-_RANK: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+_RANK: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _COUNTED_RANK = 30
 """Lines from here up are counted in the metrics too: they are few, and each may be an alarm."""
 
@@ -112,7 +111,7 @@ def lines_together() -> Iterator[None]:
     finally:
         _current.write = write
         if held:
-            _Sink().msg(b"\n".join(held))
+            _write(b"\n".join(held))
 
 
 def failure(error: BaseException) -> dict[str, str]:
@@ -277,38 +276,62 @@ def _to_stderr(line: bytes) -> None:
 _current = _Current()
 
 
-def _finish(_logger: object, method: str, fields: _Fields) -> bytes:
-    """The whole of structlog's chain: one step, because steps are what a line costs."""
-    level = "error" if method in ("exception", "critical") else method
-    event = fields.pop("event")
-    if _RANK[level] >= _COUNTED_RANK:
-        metrics.LOG_LINES.of(event, level).inc()
-    if _RANK[level] < _current.rank:
-        raise structlog.DropEvent
-    if "exc_info" in fields:
-        error = fields.pop("exc_info")
-        error = error if isinstance(error, BaseException) else sys.exc_info()[1]
-        if error is not None:
-            fields.update(failure(error))
-    return _current.render(level, event, fields)
+class Log(structlog.BoundLoggerBase):
+    """
+    Writes lines, each in one step.
 
+    structlog's own way through a list of processors copies the fields twice and calls five functions for each line, which was two
+    fifths of what a line costs.
+    """
 
-class _Sink:
-    """Where structlog hands a finished line to. A reader that went away is no reason to stop working."""
+    def debug(self, event: str, **fields: Any) -> None:
+        """What nobody wants to read until something is wrong."""
+        self._say("debug", event, fields)
 
-    def msg(self, line: bytes) -> None:
-        try:
-            _current.write(line)
-        except (BrokenPipeError, ValueError):  # ValueError: the stream was closed
+    def info(self, event: str, **fields: Any) -> None:
+        """A result."""
+        self._say("info", event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """It will mend itself."""
+        self._say("warning", event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """A person must act now."""
+        self._say("error", event, fields)
+
+    def exception(self, event: str, **fields: Any) -> None:
+        """An error, with what is told of the exception that is being handled."""
+        self._say("error", event, {"exc_info": True} | fields)
+
+    def _say(self, level: str, event: str, fields: _Fields) -> None:
+        rank = _RANK[level]
+        if rank >= _COUNTED_RANK:
+            metrics.LOG_LINES.of(event, level).inc()
+        if rank < _current.rank:
             return
+        if self._context:
+            fields = {**self._context, **fields}
+        if "exc_info" in fields:
+            error = fields.pop("exc_info")
+            error = error if isinstance(error, BaseException) else sys.exc_info()[1]
+            if error is not None:
+                fields.update(failure(error))
+        _write(_current.render(level, event, fields))
 
-    debug = info = warning = error = critical = exception = msg
+
+def _write(line: bytes) -> None:
+    """A reader that went away is no reason to stop working."""
+    try:
+        _current.write(line)
+    except (BrokenPipeError, ValueError):  # ValueError: the stream was closed
+        return
 
 
 structlog.configure(
-    processors=[_finish],
-    wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
-    logger_factory=lambda *_: _Sink(),
+    wrapper_class=Log,
+    processors=[],
+    logger_factory=lambda *_: None,  # a line goes where the last `configure` says
 )
 
 

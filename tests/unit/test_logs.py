@@ -370,3 +370,12 @@ def test_in_the_console_partitions_in_a_row_are_told_by_the_first_and_the_last()
     logs.get_logger().info("partitions.assigned", a=list(range(24)), b=[0, 2, 3], c=[7], d=[])
 
     assert out.getvalue().decode().split()[-4:] == ["a=0-23", "b=[0,2,3]", "c=[7]", "d=[]"]
+
+
+def test_what_a_logger_is_bound_to_stands_in_each_of_its_lines(lines: Lines) -> None:
+    """As with any of structlog's; a line's own word counts more."""
+    bound = log.bind(partition=7, reason="bound")
+
+    bound.info("view.repaired", reason="own")
+
+    assert (lines()[0]["partition"], lines()[0]["reason"]) == (7, "own")
