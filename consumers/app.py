@@ -93,7 +93,7 @@ async def _consume(
     stop = Stop(then=last_resort.begin)
     stop.on_signals(signal.SIGTERM, signal.SIGINT)
     hangup.follow(reloading.ask, stop.say)
-    outages = Outages()
+    outages = Outages(kafka=reloading.settings.kafka.bootstrap_servers, redis=reloading.settings.redis.address)
     async with AsyncExitStack() as stack:
         # first of all, and outside of every task group: an address that cannot be had is one clear message
         sock = stack.enter_context(listening(listen, "--listen")) if listen is not None else None

@@ -34,6 +34,7 @@ from notifier.kafka.producer import Producer
 from notifier.listener import Listener
 from notifier.listening import BACKLOG, CannotListenError, address_of, listening
 from notifier.notify_verify import NotifyVerifier
+from notifier.outage import Outages
 from notifier.ports import PatientInbox
 from notifier.reloading import Reloading
 from notifier.topics import Topics, record_bytes_max
@@ -183,7 +184,8 @@ async def inbox_of(settings: Settings) -> AsyncIterator[Inbox]:
         replace_on_timeout=False,
     )
     topic = Topics(settings.kafka.topic_prefix).inbox
-    async with Inbox(producer, topic, timeout_s=settings.ingress.append_timeout_s) as inbox:
+    outages = Outages(kafka=settings.kafka.bootstrap_servers)
+    async with Inbox(producer, topic, timeout_s=settings.ingress.append_timeout_s, outages=outages) as inbox:
         yield inbox
 
 

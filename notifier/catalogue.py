@@ -347,9 +347,11 @@ _SERVICES = (
     _entry(
         "kafka.unavailable",
         "warning error",
-        "reason since_s",
-        "Kafka does not answer. Said once, and as an error if it lasts. Notifications are answered 503, consumers pause.",
-        "Bring Kafka back. Nothing is lost: AlipayHK sends again for 24 hours.",
+        "reason since_s servers",
+        "Kafka does not answer. Said once, and as an error if it lasts. Notifications are answered 503, consumers pause."
+        " `servers` is where it was looked for; each process asks every few seconds, with or without traffic.",
+        "Bring Kafka back, or the way to it: `notifier check` says what it answers. Nothing is lost: AlipayHK sends again for 24"
+        " hours.",
         metrics="unavailable",
         alerts="NotifierKafkaUnavailable",
     ),
@@ -357,8 +359,9 @@ _SERVICES = (
     _entry(
         "redis.unavailable",
         "warning error",
-        "reason since_s",
-        "Redis does not answer. Said once, and as an error if it lasts. Notifications are still accepted; consumers pause.",
+        "reason since_s server",
+        "Redis does not answer. Said once, and as an error if it lasts. Notifications are still accepted; consumers pause."
+        " `server` is where it was looked for.",
         "Bring Redis back, empty or not: what it held is read again from the logs.",
         metrics="unavailable",
         alerts="NotifierRedisUnavailable",
@@ -377,7 +380,9 @@ _SERVICES = (
         "library.reported",
         "warning",
         "count logger line message error where",
-        "A library complained. `logger` and `line` say where in it; its words are told only as far as they are a fixed text.",
+        "A library complained. `logger` and `line` say where in it; its words are told only as far as they are a fixed text, with"
+        " numbers and the types of errors in it and `…` for all else. Of one place a line a minute; `count` is how many it stands"
+        " for. While Kafka is away there are some of these beside `kafka.unavailable`, which says where it was looked for.",
         "Read it together with the lines around it; by itself it asks for nothing.",
     ),
     _entry(

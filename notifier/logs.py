@@ -372,11 +372,33 @@ class _LibraryLines(logging.Handler):
 
 
 def _fixed_part(record: logging.LogRecord) -> str:
-    """The text as it stands in the library's code: with `%s` in it still, because what they stand for may be a payload."""
+    """
+    The text as it stands in the library's code. What is put into it may be a payload: of that only numbers, and the types of
+    exceptions, are told.
+    """
     if record.args and isinstance(record.msg, str):
-        return record.msg[:_TEXT_CHARS_MAX]
+        return _filled(record.msg, record.args)[:_TEXT_CHARS_MAX]
     said = str(record.msg)
     return next((opening for opening in _FIXED_OPENINGS if said.startswith(opening)), "")
+
+
+def _filled(text: str, args: object) -> str:
+    if not isinstance(args, tuple):
+        return text
+    try:
+        return text % tuple(arg if isinstance(arg, int | float) else _Told(arg) for arg in args)
+    except (TypeError, ValueError):  # it is no text for these
+        return text
+
+
+class _Told:
+    """What stands in a library's message for something that may not be told."""
+
+    def __init__(self, arg: object) -> None:
+        self._word = type(arg).__name__ if isinstance(arg, BaseException) else "…"
+
+    def __repr__(self) -> str:
+        return self._word
 
 
 def _listen_to_libraries() -> None:

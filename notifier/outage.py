@@ -28,10 +28,20 @@ class Outages:
 
     Args:
         sleep: waits so many seconds between two tries; tests bring their own.
+        kafka: where Kafka is, as the settings say; whoever mends it has to know which one. Never with a password.
+        redis: likewise.
     """
 
-    def __init__(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    def __init__(
+        self,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        *,
+        kafka: str | None = None,
+        redis: str | None = None,
+    ) -> None:
         self._sleep = sleep
+        self._kafka = kafka
+        self._redis = redis
         self._began: dict[str, float] = {}
         self._waiting: Counter[str] = Counter()
         self._lasting: set[str] = set()
@@ -107,6 +117,6 @@ class Outages:
     def _say(self, error: Unavailable, since_s: float) -> None:
         write = log.error if since_s else log.warning
         if error.what == "redis":
-            write("redis.unavailable", reason=error.why, since_s=round(since_s, 1))
+            write("redis.unavailable", reason=error.why, since_s=round(since_s, 1), server=self._redis)
         else:
-            write("kafka.unavailable", reason=error.why, since_s=round(since_s, 1))
+            write("kafka.unavailable", reason=error.why, since_s=round(since_s, 1), servers=self._kafka)

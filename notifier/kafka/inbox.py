@@ -15,6 +15,9 @@ from notifier.outage import Outages
 from notifier.record import Record
 from notifier.topics import partition_of
 
+ASK_EVERY_S = 5.0
+"""At night nobody posts: who does not ask learns of an outage in the morning, and of its end with the next POST."""
+
 
 class _Waiting(NamedTuple):
     """A record on its way, and who waits for it."""
@@ -34,9 +37,18 @@ class Inbox:
         timeout_s: how long an append may wait for its acknowledgement.
         unacknowledged_max: appends that may wait for it at once. Beyond it Kafka is not keeping up, and a quick no is worth more
             than a long queue: AlipayHK sends again.
+        outages: says when Kafka does not answer.
     """
 
-    def __init__(self, producer: Producer, topic: str, *, timeout_s: float, unacknowledged_max: int = 2_000) -> None:
+    def __init__(
+        self,
+        producer: Producer,
+        topic: str,
+        *,
+        timeout_s: float,
+        unacknowledged_max: int = 2_000,
+        outages: Outages | None = None,
+    ) -> None:
         self._producer = producer
         self._topic = topic
         self._timeout_s = timeout_s
@@ -47,7 +59,9 @@ class Inbox:
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         metrics.APPENDS_IN_FLIGHT.of(topic).set_function(lambda: self._unacknowledged)
-        self._outages = Outages()
+        self._outages = outages or Outages()
+        self._has_failed = False
+        """Did an append fail since Kafka was last asked?"""
         self._tasks = asyncio.TaskGroup()
         self._running: set[asyncio.Task[None]] = set()
         self._is_closed = False
@@ -56,6 +70,7 @@ class Inbox:
         await self._producer.__aenter__()
         await self._tasks.__aenter__()
         self._run(self._connect())
+        self._run(self._ask_regularly())
         return self
 
     async def __aexit__(
@@ -143,6 +158,7 @@ class Inbox:
                     await self._producer.append(self._topic, partition, [waiting.record for waiting in batch])
                 except Unavailable as error:
                     failure = error
+                    self._has_failed = True
                     self._outages.begin(error)
                 else:
                     self._outages.end("kafka")
@@ -177,6 +193,19 @@ class Inbox:
         """Learn the inbox's partitions, however long Kafka is away."""
         partitions = await self._outages.ride_out(lambda: self._producer.partitions_of(self._topic))
         self._queues = [deque() for _ in range(partitions)]
+
+    async def _ask_regularly(self) -> None:
+        """
+        Ask whether Kafka answers, whoever posts or not: its outage is told, and rises, and ends, by time.
+
+        An answer alone is no end while appends fail: a broker may answer and take nothing.
+        """
+        while True:
+            await asyncio.sleep(ASK_EVERY_S)
+            await self._outages.ride_out(self._producer.ask)
+            if not self._has_failed:
+                self._outages.end("kafka")
+            self._has_failed = False
 
 
 def _stopping() -> Unavailable:

@@ -108,6 +108,24 @@ class Producer:
         except KafkaError as error:
             raise Unavailable("kafka", f"topic {topic}: {type(error).__name__}") from error
 
+    async def ask(self) -> None:
+        """
+        Return once a broker answers.
+
+        Raises:
+            Unavailable: none does, in time.
+        """
+        try:
+            producer = await self._producer()
+            async with asyncio.timeout(self._timeout_s):
+                is_answered = await producer.client.force_metadata_update()
+        except TimeoutError as error:
+            raise Unavailable("kafka", "kafka_timeout") from error
+        except KafkaError as error:
+            raise Unavailable("kafka", type(error).__name__) from error
+        if not is_answered:
+            raise Unavailable("kafka", "no broker answers")
+
     async def append(self, topic: str, partition: int, records: Sequence[Record]) -> list[int]:
         """
         Append records in their order; return the offset of each, once all are acknowledged.

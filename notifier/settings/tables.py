@@ -127,6 +127,13 @@ class Redis(Table):
             raise ValueError(f"{shape}, with nothing after the number of the database")
         return value
 
+    @property
+    def address(self) -> str:
+        """HOST:PORT, for people: without what a URL may hold of a password."""
+        url = urlsplit(self.url)
+        host = url.hostname or ""
+        return f"{f'[{host}]' if ':' in host else host}:{url.port or 6379}"
+
 
 class Ingress(Table):
     """The two listeners, and what the public one takes."""

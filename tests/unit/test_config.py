@@ -132,6 +132,19 @@ def _toml(value: object) -> str:
             return json.dumps(value, ensure_ascii=False)
 
 
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://cache.example:6380/1", "cache.example:6380"),
+        ("rediss://:a-password@cache.example", "cache.example:6379"),
+        ("redis://[::1]:7000/0", "[::1]:7000"),
+    ],
+)
+def test_where_redis_is_is_said_without_its_password(folder: Folder, url: str, address: str) -> None:
+    """It stands in log lines."""
+    assert folder.load(f"[redis]\nurl = '{url}'\n").redis.address == address
+
+
 def test_an_empty_file_is_the_laptop(folder: Folder) -> None:
     """Every default of contract section 3."""
     settings = folder.load("")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import io
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
 import pytest
 
-from notifier import app
+import notifier.kafka.inbox as inbox_module
+from notifier import app, logs, outage
 from notifier.app import inbox_of
 from notifier.config import load
 from notifier.errors import Unavailable
@@ -31,6 +34,7 @@ class Broker:
         self.may_acknowledge = asyncio.Event()
         self.failure: Unavailable | None = None
         self.timeout_s: float | None = None
+        self.is_away = False
 
     def give_up_after(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
@@ -43,6 +47,10 @@ class Broker:
 
     async def partitions_of(self, _: str) -> int:
         return PARTITIONS
+
+    async def ask(self) -> None:
+        if self.is_away:
+            raise Unavailable("kafka", "no broker answers")
 
     async def append(self, _: str, partition: int, records: Sequence[Record]) -> list[int]:
         self.batches.append((partition, list(records)))
@@ -133,6 +141,53 @@ async def test_an_append_gives_up_in_its_own_time_and_is_not_sent_after_that() -
         await inbox.append(a_record(3))
 
     assert [[record.value for record in records] for _, records in broker.batches] == [[b"0", b"1"], [b"3"]]
+
+
+@pytest.fixture
+def asks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox_module, "ASK_EVERY_S", 0.005)
+    monkeypatch.setattr(outage, "RETRY_MAX_S", 0.005)
+
+
+async def _until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not is_so():  # noqa: ASYNC110 - the inbox asks by itself
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.usefixtures("asks_often")
+async def test_an_outage_is_told_and_rises_and_ends_though_nobody_posts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A night without a POST hid an outage until the morning; a lasting one rose with the next POST only."""
+    monkeypatch.setattr(outage, "LASTS_S", 0.02)
+    written = io.BytesIO()
+    logs.configure(service="ingress", instance="test", out=written)
+    broker = Broker()
+    async with an_inbox(broker) as inbox:
+        broker.is_away = True
+        await _until(lambda: b'"error"' in written.getvalue())
+        assert not inbox.is_answering
+        broker.is_away = False
+        await _until(lambda: inbox.is_answering)
+
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert [(line["event"], line["level"]) for line in lines] == [
+        ("kafka.unavailable", "warning"),
+        ("kafka.unavailable", "error"),
+        ("kafka.recovered", "info"),
+    ]
+
+
+@pytest.mark.usefixtures("asks_often")
+async def test_a_failed_append_is_over_by_itself_where_nobody_posts_again() -> None:
+    """One POST failed while a broker was started anew, and until the next one the metrics said that Kafka was away."""
+    broker = Broker()
+    broker.failure = Unavailable("kafka", "NotLeaderForPartitionError")
+    broker.may_acknowledge.set()
+    async with an_inbox(broker) as inbox:
+        await asyncio.gather(inbox.append(a_record(0)), return_exceptions=True)
+        assert not inbox.is_answering
+
+        await _until(lambda: inbox.is_answering)
 
 
 async def test_a_client_that_left_takes_nobody_with_it() -> None:

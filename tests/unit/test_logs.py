@@ -204,11 +204,23 @@ def test_what_libraries_say_is_told_without_what_they_quote(lines: Lines) -> Non
 
     assert CANARY not in _text(lines)
     assert [(line["event"], line["level"], line["logger"], line["message"]) for line in lines()] == [
-        ("library.reported", "warning", "aiokafka.consumer.fetcher", "Unexpected error in %s"),
+        ("library.reported", "warning", "aiokafka.consumer.fetcher", "Unexpected error in …"),
         ("library.reported", "warning", "aiokafka.consumer.fetcher", ""),
         ("library.reported", "warning", "asyncio", "Task exception was never retrieved"),
     ]
     assert lines()[0]["error"] == "ValueError"
+
+
+def test_of_what_a_library_puts_into_its_message_numbers_and_types_of_exceptions_are_told(lines: Lines) -> None:
+    """`Unable connect to node with id %s: %s` told nobody which node, or why."""
+    kafka = logging.getLogger("aiokafka")
+    kafka.error("Unable connect to node with id %s: %s", 3, ConnectionRefusedError(CANARY))
+    kafka.warning("Got %r from %s at %d", CANARY, {"key": CANARY}, 7)
+
+    assert [line["message"] for line in lines()] == [
+        "Unable connect to node with id 3: ConnectionRefusedError",
+        "Got … from … at 7",
+    ]
 
 
 def test_libraries_are_never_heard_below_warning(lines: Lines) -> None:

@@ -47,6 +47,19 @@ async def test_one_that_lasts_is_said_again_as_an_error(said: Any, monkeypatch: 
     assert said() == [("redis.unavailable", "warning"), ("redis.unavailable", "error")]
 
 
+async def test_it_says_where_it_was_looked_for() -> None:
+    """Whoever is called at night has the log alone, and several clusters."""
+    written = io.BytesIO()
+    logs.configure(service="orders", instance="test", out=written)
+    outages = Outages(kafka="k1:9092,k2:9092", redis="cache:6379")
+
+    outages.begin(Unavailable("kafka", "no broker answers"))
+    outages.begin(Unavailable("redis", "ConnectionError"))
+
+    kafka, redis = map(json.loads, written.getvalue().splitlines())
+    assert (kafka["servers"], redis["server"]) == ("k1:9092,k2:9092", "cache:6379")
+
+
 async def test_any_other_error_is_not_ridden_out() -> None:
     async def work() -> None:
         raise ZeroDivisionError
