@@ -22,6 +22,8 @@ from notifier.views import RedisViews
 
 ANSWER_S_MAX = 5.0
 """Nobody waits longer for an order; mostly it is a millisecond."""
+REDIS_S_MAX = 1.5
+"""With what the lookup gives Kafka it stays within that: so it is known which of the two did not answer."""
 
 
 class Desk:
@@ -73,7 +75,8 @@ async def desk_of(settings: Settings) -> AsyncIterator[Desk]:
     """The desk as the settings say. It connects when it is asked, so it needs neither Redis nor Kafka to begin."""
     topic = Topics(settings.kafka.topic_prefix).orders
     access = Access.to(settings.kafka, f"notifier-desk-{os.getpid()}")
-    store = RedisViews(settings.redis.url, key_prefix=settings.redis.key_prefix, ca_file=settings.redis.ca_file)
+    url, prefix, ca_file = settings.redis.url, settings.redis.key_prefix, settings.redis.ca_file
+    store = RedisViews(url, key_prefix=prefix, timeout_s=REDIS_S_MAX, ca_file=ca_file)
     reader = Reader(access)
 
     async def count() -> int:

@@ -9,8 +9,8 @@ said only of what neither of them has.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 
 from notifier import events
 from notifier.errors import Unavailable
@@ -23,6 +23,9 @@ BEHIND_MAX = 20_000
 """Records behind the view's position that are read through for one order: a second's work. Beyond it the job comes first."""
 
 VIEW_BEHIND = "view_behind"
+
+KAFKA_S_MAX = 3.0
+"""Who asks for an order waits no longer for Kafka, and hears that it was Kafka."""
 
 READS_MAX = 8
 """Reads of the log at once; each holds a connection of its own."""
@@ -67,7 +70,8 @@ class Lookup:
         found = await self._find(key)
         if found is None and not self._is_counted:
             # the settings may say another number than the topic has: then it was looked for in the wrong place
-            counted = await self._count()
+            async with _kafka_in_time():
+                counted = await self._count()
             is_wrong, self._partitions, self._is_counted = counted != self._partitions, counted, True
             found = await self._find(key) if is_wrong else None
         return found
@@ -80,12 +84,12 @@ class Lookup:
         if record is not None:
             return record
         if entry is not None:
-            async with self._reading:
+            async with _kafka_in_time(), self._reading:
                 stored = await self._reader.one(self._topic, partition, entry.offset)
             record = record_at(entry, key, stored, events.version_of)
             if record is not None:
                 return record
-        async with self._reading:
+        async with _kafka_in_time(), self._reading:
             return await self._find_behind(key, partition, read)
 
     async def _find_behind(self, key: bytes, partition: int, read: ViewRead) -> Record | None:
@@ -108,3 +112,18 @@ class Lookup:
             # the pointer's record was superseded by one that is in neither place yet, or went while it was looked for
             raise Unavailable("redis", VIEW_BEHIND)
         return newest
+
+
+@asynccontextmanager
+async def _kafka_in_time() -> AsyncIterator[None]:
+    """
+    Whoever asks Kafka within the block does so in time.
+
+    Raises:
+        Unavailable: Kafka did not answer in time.
+    """
+    try:
+        async with asyncio.timeout(KAFKA_S_MAX):
+            yield
+    except TimeoutError:
+        raise Unavailable("kafka", "kafka_timeout") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -45,6 +46,21 @@ def finder(world: World, *, said: int = 1, counted: int = 1) -> Lookup:
 
 def version(found: Record | None) -> int | None:
     return events.version_of(found) if found is not None else None
+
+
+async def test_who_does_not_answer_is_named(folded: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With Kafka away, whoever asked for an unknown order was told that neither Redis nor Kafka had answered."""
+    monkeypatch.setattr(lookup, "KAFKA_S_MAX", 0.01)
+    world = await folded(notification("T1"))
+
+    async def never() -> int:
+        await asyncio.Event().wait()
+        return 1
+
+    with pytest.raises(Unavailable) as caught:
+        await Lookup(TOPICS.orders, world.views, world.logs, partitions=1, count=never).find("shop-hkd", "T2")
+
+    assert (caught.value.what, caught.value.why) == ("kafka", "kafka_timeout")
 
 
 async def test_an_order_is_found_as_the_view_has_it(folded: Callable[..., Any]) -> None:
