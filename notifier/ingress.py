@@ -72,10 +72,12 @@ class Door:
         self._rhythms = Rhythms()
         self._under_way: set[asyncio.Timeout] = set()
         self._is_stopping = False
+        _count_from_zero(channels)
 
     def use(self, channels: Channels) -> None:
         """Take these channels from the next request on; those under way end with the one that they began with."""
         self._channels = channels
+        _count_from_zero(channels)
         self._rhythms.keep({channel.name for channel in channels})
 
     def at(self, path: str) -> Receive | None:
@@ -258,6 +260,13 @@ class Door:
                 **(failure(bug) if bug is not None else {}),
             )
         return refusal(503)
+
+
+def _count_from_zero(channels: Channels) -> None:
+    """Let the counts that alarms ask for be there before the first one: a series that begins at 30 has not risen."""
+    for channel in channels:
+        NOTIFICATIONS.of(channel.name, "accepted", "")
+        NOTIFICATIONS.of(channel.name, "rejected", "signature")
 
 
 def _say_rejected(channel: str | None, why: Rejected, count: int) -> None:

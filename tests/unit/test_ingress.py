@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from notifier import channel as channel_module
-from notifier import logs
+from notifier import logs, metrics
 from notifier.alipayhk.compose import compose
 from notifier.alipayhk.keys import RsaKey
 from notifier.channel import Channel, Channels, KeyInRing
@@ -559,3 +559,16 @@ def _set() -> asyncio.Event:
     event = asyncio.Event()
     event.set()
     return event
+
+
+async def test_what_alarms_count_is_there_before_the_first_of_it() -> None:
+    """Thirty bad signatures between two scrapes were a new series at thirty, which for Prometheus has not risen."""
+    inbox = Inbox()
+    door = Door(Channels([channel("from-start", TOKEN)]), inbox, Gateway(inbox), StoppedClock())
+    door.use(Channels([channel("from-reload", TOKEN)]))
+
+    said = metrics.text()
+    for name in ("from-start", "from-reload"):
+        for outcome, reason in (("accepted", ""), ("rejected", "signature")):
+            counted = f'notifier_notifications_total{{channel="{name}",outcome="{outcome}",reason="{reason}"}} 0.0'
+            assert counted in said
