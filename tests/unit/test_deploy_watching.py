@@ -75,10 +75,14 @@ def _selectors(node: object) -> Iterator[tuple[str, set[str]]]:
 def _read(expression: str) -> set[tuple[str, frozenset[str]]]:
     """An expression's metrics, as a dashboard's or a rule's; what Grafana puts in is there as it would be."""
     filled = expression.replace("$__rate_interval", "5m").replace("$channel", ".*").replace("$endpoint", ".*")
-    grouped = {label.strip() for by in re.findall(r"\b(?:by|on) \(([^)]*)\)", filled) for label in by.split(",")}
     found = list(_selectors(promql_parser.parse(filled)))
     assert found, "it asks nothing"
-    return {(name, frozenset(labels | grouped)) for name, labels in found}
+    return {(name, frozenset(labels)) for name, labels in found}
+
+
+def _grouped_by(expression: str) -> set[str]:
+    """The labels that an expression keeps apart, or joins metrics by."""
+    return {label.strip() for by in re.findall(r"\b(?:by|on) \(([^)]*)\)", expression) for label in by.split(",")}
 
 
 EXPRESSIONS = [pytest.param(rule["expr"], id=rule["alert"]) for rule in RULES] + [
@@ -94,6 +98,7 @@ def test_an_expression_asks_what_there_is(expression: str) -> None:
     for name, labels in _read(expression):
         assert name in KNOWN
         assert labels <= KNOWN[name] | OF_PROMETHEUS
+    assert _grouped_by(expression) <= set[str]().union(*(KNOWN[name] for name, _ in _read(expression))) | OF_PROMETHEUS
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
