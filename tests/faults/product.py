@@ -15,6 +15,7 @@ from pathlib import Path
 import aiohttp
 import msgspec
 
+from notifier.config import environment
 from notifier.local.ports import HOST
 from tests.waiting import until
 
@@ -40,12 +41,19 @@ class Part:
     left_by_itself: int = 0
     is_wanted: bool = False
     """Whether it ought to run now."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What it finds in its environment beside ours."""
     _process: Process | None = None
 
     @property
     def job(self) -> str:
         """What it does: `serve`, `orders`, `fanout`."""
         return self.name.partition("-")[0]
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it was ever started."""
+        return self._process is not None
 
     @property
     def pid(self) -> int:
@@ -70,6 +78,7 @@ class Part:
                     stdin=its_end,
                     stdout=log,
                     stderr=STDOUT,
+                    env={**environment(), **self.environment},
                     start_new_session=True,
                 )
         finally:
@@ -134,7 +143,7 @@ class Part:
 
     def mark(self) -> int:
         """Where its log ends now."""
-        return self.log.stat().st_size
+        return self.log.stat().st_size if self.log.exists() else 0
 
     def lines(self, *events: str, since: int = 0) -> list[Line]:
         """What it has said of these events behind a mark. What is no JSON is none of its lines: last words on stderr."""
@@ -142,6 +151,8 @@ class Part:
 
     def _raw(self, since: int) -> bytes:
         """Its whole lines since a mark."""
+        if not self.log.exists():
+            return b""
         with self.log.open("rb") as log:
             log.seek(since)
             whole, end, _ = log.read().rpartition(b"\n")
@@ -149,18 +160,28 @@ class Part:
 
     def saying(self, event: str, since: int, **fields: object) -> Callable[[], bool]:
         """Tells, as often as it is asked, whether a line with this event and these fields has come behind a mark."""
-        at, is_said = since, False
+        more, is_said = self.following(event, since, **fields), False
 
         def look() -> bool:
-            nonlocal at, is_said
-            raw = self._raw(at)
-            at += len(raw)
-            is_said = is_said or any(
-                all(line.get(name) == value for name, value in fields.items()) for line in _parsed(raw, event)
-            )
+            nonlocal is_said
+            is_said = bool(more()) or is_said
             return is_said
 
         return look
+
+    def following(self, event: str, since: int, **fields: object) -> Callable[[], list[Line]]:
+        """Gives, each time, the lines with this event and these fields that have come since it was last asked."""
+        at = since
+
+        def more() -> list[Line]:
+            nonlocal at
+            raw = self._raw(at)
+            at += len(raw)
+            return [
+                line for line in _parsed(raw, event) if all(line.get(name) == value for name, value in fields.items())
+            ]
+
+        return more
 
     async def said(self, event: str, since: int, **fields: object) -> None:
         """Return once it has said so behind a mark."""

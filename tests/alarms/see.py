@@ -1,0 +1,125 @@
+"""Playing one row: the fault, its line, its metric, its alert."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from notifier.catalogue import Entry
+from tests.alarms.product import SEEN_WITHIN_S, Product
+from tests.alarms.scrapes import Scrapes
+from tests.alarms.table import ENTRIES, RULES, Row
+from tests.faults.product import Line
+from tests.waiting import until
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was seen of a row; `problem` is empty where it was all that there should be."""
+
+    row: Row
+    before: float | None = None
+    after: float | None = None
+    rose_after_s: float | None = None
+    fell_after_s: float | None = None
+    seconds: float = 0.0
+    problem: str = ""
+
+    @property
+    def words(self) -> str:
+        """A line for people."""
+        metric = "-" if self.row.expression is None else f"{_figure(self.before)} → {_figure(self.after)}"
+        alert = self.row.alert or self.row.falls or "-"
+        if self.rose_after_s is not None:
+            alert += f" rose {self.rose_after_s:.1f} s"
+        if self.fell_after_s is not None:
+            alert += f" fell {self.fell_after_s:.1f} s"
+        verdict = f"  FAILED: {self.problem}" if self.problem else ""
+        return f"{self.row.line:24} {self.row.level:8} {metric:16} {alert:44} {self.seconds:5.1f} s{verdict}"
+
+
+def _figure(value: float | None) -> str:
+    return "none" if value is None else f"{value:.6g}"
+
+
+async def see(row: Row, product: Product) -> Seen:
+    """Play a row. What goes wrong is told in its result."""
+    seen, loop = Seen(row), asyncio.get_running_loop()
+    began = loop.time()
+    try:
+        await _see(row, product, seen)
+    except (TimeoutError, AssertionError) as problem:
+        seen.problem = str(problem) or type(problem).__name__
+    seen.seconds = loop.time() - began
+    return seen
+
+
+async def _see(row: Row, product: Product, seen: Seen) -> None:
+    scrapes, loop = product.scrapes, asyncio.get_running_loop()
+    marks = {} if row.from_start else product.marks()
+    await next_round(scrapes)
+    seen.before = seen.after = figure(scrapes, row)
+    assert row.from_start or not is_raised(scrapes, row.alert, row), f"{row.alert} is raised before"
+    began = loop.time()
+    async with nullcontext() if row.play is None else row.play(product):
+        line = await product.said(row.line, marks, row.count, level=row.level, **row.said)
+        _has_fields(line, row)
+
+        async def has_moved() -> bool:
+            seen.after = figure(scrapes, row)
+            return seen.after is None if row.goes_away else seen.after is not None and seen.after > (seen.before or 0)
+
+        if row.expression is not None:
+            await until(has_moved, SEEN_WITHIN_S, f"{row.expression} moves from {_figure(seen.before)}")
+
+        async def has_risen() -> bool:
+            return is_raised(scrapes, row.alert, row)
+
+        if row.alert is not None:
+            await until(has_risen, SEEN_WITHIN_S, f"{row.alert} rises")
+            seen.rose_after_s = loop.time() - began
+        began = loop.time()
+
+    async def has_fallen() -> bool:
+        return not is_raised(scrapes, row.falls, row)
+
+    if row.falls is not None:
+        await until(has_fallen, SEEN_WITHIN_S, f"{row.falls} falls")
+        seen.fell_after_s = loop.time() - began
+    if not row.goes_away:
+        assert _missing(scrapes, ENTRIES[row.line]) == [], "metrics of its own are not there"
+
+
+async def next_round(scrapes: Scrapes) -> None:
+    """Return once all were asked after this was called."""
+    wanted = scrapes.rounds + 2
+
+    async def is_so() -> bool:
+        return scrapes.rounds >= wanted
+
+    await until(is_so, SEEN_WITHIN_S, "metrics are asked for")
+
+
+def figure(scrapes: Scrapes, row: Row) -> float | None:
+    """What the row's metric says now."""
+    return None if row.expression is None else next(iter(scrapes.value(row.expression).values()), None)
+
+
+def is_raised(scrapes: Scrapes, alert: str | None, row: Row) -> bool:
+    """Whether the alert's expression is true now, of what the row is about."""
+    if alert is None:
+        return False
+    found = scrapes.value(RULES[alert]["expr"])
+    return any(row.labels.items() <= dict(labels).items() for labels in found)
+
+
+def _has_fields(line: Line, row: Row) -> None:
+    empty = [name for name in row.fields if line.get(name) in (None, "", [])]
+    assert empty == [], f"{line} says nothing of {empty}"
+
+
+def _missing(scrapes: Scrapes, entry: Entry) -> list[str]:
+    """Metrics that the catalogue names for the line, and that nobody had."""
+    names = scrapes.names()
+    return [name for name in entry.metrics if not names & {f"notifier_{name}", f"notifier_{name}_count"}]
