@@ -414,7 +414,8 @@ _SERVICES = (
         "error",
         "reason error where",
         "A service ends because of a fault that it cannot mend in place. Nothing was committed that is not durable.",
-        "Its supervisor starts it again. If it keeps ending, report `error` and `where`.",
+        "Its supervisor starts it again. If it keeps ending: do what `reason` says; of an `internal_error` report `error` and"
+        " `where`.",
         metrics="started_timestamp_seconds",
         alerts="NotifierRestarting",
     ),
@@ -429,7 +430,7 @@ _SERVICES = (
     _entry(
         "metrics.omitted",
         "warning",
-        "bytes",
+        "child bytes",
         "The metrics of a worker of `serve --workers` are too large to hand over. In `/metrics` it stands with its last ones that"
         " were not.",
         "Spread the channels over several ingresses, each with settings of its own.",

@@ -53,6 +53,8 @@ class _HealthReport(msgspec.Struct, frozen=True, tag="health"):
 class _MetricsReport(msgspec.Struct, frozen=True, tag="metrics"):
     snapshot: bytes | None
     """None: it is too large."""
+    size: int
+    """In bytes, handed over or not."""
 
 
 _encode = msgspec.msgpack.encode
@@ -87,7 +89,6 @@ async def _answer(
     reload: Callable[[], None],
     stop: Callable[[str], None],
 ) -> None:
-    is_said = False
     try:
         while question := await reader.read(1):
             report: _HealthReport | _MetricsReport
@@ -100,10 +101,7 @@ async def _answer(
             else:
                 snapshot = metrics.snapshot()
                 is_too_large = len(snapshot) > METRICS_BYTES_MAX
-                if is_too_large and not is_said:
-                    log.warning("metrics.omitted", bytes=len(snapshot))
-                    is_said = True
-                report = _MetricsReport(None if is_too_large else snapshot)
+                report = _MetricsReport(None if is_too_large else snapshot, len(snapshot))
             encoded = _encode(report)
             writer.write(_SIZE.pack(len(encoded)) + encoded)
             await writer.drain()
@@ -115,12 +113,14 @@ async def _answer(
 class _Worker:
     """One worker as the parent sees it."""
 
-    def __init__(self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, name: str, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.name = name
         self.process = process
         self.snapshot: bytes | None = None
         """Its metrics, as it last handed them over."""
         self._reader = reader
         self._writer = writer
+        self._is_omission_said = False
         self._asked: dict[bytes, asyncio.Future[_HealthReport | None]] = {}  # questions that are not answered yet
 
     async def health(self) -> _HealthReport | None:
@@ -161,8 +161,8 @@ class _Worker:
                 match _decode(await self._reader.readexactly(size)):
                     case _HealthReport() as report:
                         self._asked.pop(_HEALTH).set_result(report)
-                    case _MetricsReport(snapshot=snapshot):
-                        self.snapshot = self.snapshot if snapshot is None else snapshot
+                    case _MetricsReport(snapshot=snapshot, size=size):
+                        self._take(snapshot, size)
                         self._asked.pop(_METRICS).set_result(None)
         except (OSError, asyncio.IncompleteReadError):
             self._writer.close()
@@ -170,6 +170,14 @@ class _Worker:
             for asked in self._asked.values():
                 asked.set_result(None)  # it will not say any more
             self._asked.clear()
+
+    def _take(self, snapshot: bytes | None, size: int) -> None:
+        """Said by the parent: what the worker itself would count of the line would be among what is left out."""
+        if snapshot is not None:
+            self.snapshot = snapshot
+        elif not self._is_omission_said:
+            log.warning("metrics.omitted", child=self.name, bytes=size)
+            self._is_omission_said = True
 
 
 class Crew:
@@ -242,7 +250,7 @@ class Crew:
                 *self._command, ",".join(map(str, numbers)), stdin=asyncio.subprocess.DEVNULL, pass_fds=numbers
             )
         reader, writer = await asyncio.open_connection(sock=ours)
-        worker = self._workers[index] = _Worker(process, reader, writer)
+        worker = self._workers[index] = _Worker(name, process, reader, writer)
         log.info("child.started", child=name, pid=process.pid)
         try:
             async with asyncio.TaskGroup() as tasks:
