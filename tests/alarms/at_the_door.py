@@ -29,9 +29,11 @@ async def swapped_key(product: Product) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def forgeries(product: Product) -> AsyncIterator[None]:
-    """Every second request of a channel is forged."""
-    await product.tell(*(product.order("market") for _ in range(15)))
-    await product.tell(*(product.order("market") for _ in range(15)), forgery="sign missing")
+    """Every second request of a channel is forged, and goes on to be."""
+    for _ in range(2):
+        await product.tell(*(product.order("market") for _ in range(15)))
+        await product.tell(*(product.order("market") for _ in range(15)), forgery="sign missing")
+        await next_round(product.scrapes)
     yield
 
 
@@ -71,24 +73,18 @@ async def silence_after_a_busy_week(product: Product) -> AsyncIterator[None]:
     A week in which it is busy at this hour, and then nobody comes. The clock of the process is put forward; scrapes are recorded
     at the time that it has.
     """
-    beginning = product.order("market")
-    await product.tell(beginning)
-    for at_s in (HOUR_S, 6 * DAY_S + HOUR_S):
+    await product.tell(product.order("market"))
+    # ten minutes into the next hour: the hours of a day are what it compares
+    first_s = HOUR_S - product.scrapes.now() % HOUR_S + 600.0
+    for at_s in (first_s, first_s + 6 * DAY_S):
         product.put_clock(at_s)
         await next_round(product.scrapes)
         await product.tell(*(product.order("market") for _ in range(BURST)))
         await next_round(product.scrapes)
-    marks, at_s = product.marks(), 7 * DAY_S + HOUR_S + 900.0
+    marks, at_s = product.marks(), first_s + 7 * DAY_S
     async with asyncio.timeout(SEEN_WITHIN_S):
         while not product.lines("channel.silent", marks):
             product.put_clock(at_s)
             at_s += 30.0
             await asyncio.sleep(1.0)
-    yield
-
-
-@asynccontextmanager
-async def many_series(product: Product) -> AsyncIterator[None]:
-    """Each channel, outcome and reason makes metrics longer."""
-    await product.tell(*(product.order(channel) for channel in product.accounts for _ in range(20)))
     yield

@@ -13,7 +13,7 @@ LATE_ROUNDS = 3
 """Of five late records each; the alert wants more than ten."""
 FLUSHES = 16
 """Of five partitions of two logs each; the alert wants more than 150."""
-MANY_RECORDS = 11_000
+MANY_RECORDS = 20_000
 """More than what is read in less than a second (`consumers.rebuilding`)."""
 
 
@@ -30,9 +30,12 @@ async def later_release(product: Product) -> AsyncIterator[None]:
     (first,) = await records_of(product.access, product.topics.orders, STANDS_STILL, _key(order))
     later = again(first.record, version=5, state_version=99)
     await append(product.access, product.topics.orders, STANDS_STILL, later)
-    # the first may be folded before anybody has seen what lies there
+    # whoever works there sees it with what it folds next
+    for _ in range(2):
+        other, marks = product.order("peak", STANDS_STILL), product.marks()
+        await product.tell(other)
+        await product.folded(other, marks)
     await product.tell(order, status="TRADE_SUCCESS")
-    await product.tell(product.order("peak", STANDS_STILL))
     product.notes["later_release"] = first.record
     yield
 
@@ -59,7 +62,11 @@ async def late_records(product: Product) -> AsyncIterator[None]:
             partition = product.partition_of(order)
             first, *_ = await records_of(product.access, product.topics.orders, partition, _key(order))
             await append(product.access, product.topics.orders, partition, first.record)
-        await product.tell(*(product.order("peak", partition) for partition in PARTITIONS_AT_WORK))
+        # whoever works there sees it with what it folds next
+        for _ in range(2):
+            others, before = [product.order("peak", partition) for partition in PARTITIONS_AT_WORK], product.marks()
+            await product.tell(*others)
+            await product.said("order.changed", before, count=len(others))
         await product.said("log.healed", marks, count=len(orders))
     yield
 

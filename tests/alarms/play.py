@@ -9,7 +9,7 @@ from pathlib import Path
 from notifier.local import Services
 from tests.alarms.product import at_work
 from tests.alarms.scenes import Scene
-from tests.alarms.see import Seen, see
+from tests.alarms.see import Seen, see, without_metrics
 
 
 async def play(
@@ -23,6 +23,9 @@ async def play(
     async with at_work(services, folder, scene.processes) as product:
         for row in rows:
             tell(await see(row, product))
+        if lines is None:
+            for problem in filter(None, (without_metrics(row, product) for row in rows)):
+                tell(problem)
 
 
 def _empty(folder: Path) -> None:

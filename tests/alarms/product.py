@@ -94,8 +94,9 @@ class Product:
     topics: Topics
     access: Access
     cluster: Cluster
-    kafka: Server
-    redis_server: Server
+    kafka: Server | None
+    """None, as the next one: it is not ours to stop."""
+    redis_server: Server | None
     redis: Redis
     parts: Mapping[str, Part]
     accounts: Mapping[str, Account]
@@ -224,8 +225,6 @@ def _message(order: Order, status: TradeWord) -> Message:
 @asynccontextmanager
 async def at_work(services: Services, folder: Path, processes: Sequence[Process]) -> AsyncIterator[Product]:
     """An installation for a block, from when all its processes are ready; whatever happens, they are ended."""
-    assert services.kafka is not None, "it is ours to stop"
-    assert services.redis is not None, "likewise"
     accounts, ports, clock = open_accounts(), Ports.free(), SystemClock()
     ahead = folder / "clock_ahead"
     ahead.write_text("0")
@@ -259,7 +258,7 @@ async def at_work(services: Services, folder: Path, processes: Sequence[Process]
 
         scrapes = Scrapes(wanted, now)
         async with (
-            connected(access, services.kafka.log_path.parent / "kafka" / "log", _plans(settings)) as cluster,
+            connected(access, _data_of(services), _plans(settings)) as cluster,
             Redis.from_url(settings.redis.url) as redis,
             AlipayHK(f"http://{HOST}:{ports.public}", accounts, clock) as alipayhk,
         ):
@@ -293,6 +292,11 @@ async def at_work(services: Services, folder: Path, processes: Sequence[Process]
 
 def _is_there(listener: str, processes: Sequence[Process]) -> bool:
     return any(one.listens == listener or one.arguments == ("run",) for one in processes)
+
+
+def _data_of(services: Services) -> Path:
+    """Where the broker tells how far its cleaner is; nowhere where it is not ours."""
+    return services.kafka.log_path.parent / "kafka" / "log" if services.kafka is not None else Path()
 
 
 def _plans(settings: Settings) -> list[TopicPlan]:

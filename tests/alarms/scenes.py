@@ -286,7 +286,7 @@ SHOP = Scene(
 AWAY = Scene(
     (
         Process("serve", ("serve",), "internal"),
-        Process("orders", ("consume", "orders", "--listen", LISTENS), "orders"),
+        Process("orders", ("consume", "orders", "--listen", LISTENS), "orders", {"ALARMS_HELD_UP": "1"}),
         Process("fanout", ("consume", "fanout", "--listen", LISTENS), "fanout"),
     ),
     (
@@ -373,7 +373,7 @@ AWAY = Scene(
         ),
         Row(
             "service.cut_off",
-            "SIGTERM while Kafka stands still (SIGSTOP)",
+            "injected: the Kafka client does not end at SIGTERM",
             on_services.held_up_at_its_end,
             fields=("after_s", "waiting_for"),
             metric=None,
@@ -450,10 +450,10 @@ WORKERS = Scene(
     (
         Row(
             "metrics.omitted",
-            "more channels than metrics are handed over for (the bound is made small)",
-            at_the_door.many_series,
-            fields=("bytes",),
+            "injected: a worker begins with more than may be handed over",
+            fields=("child", "bytes"),
             alert="NotifierMetricsOmitted",
+            from_start=True,
         ),
     ),
 )
