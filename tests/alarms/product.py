@@ -7,7 +7,7 @@ import itertools
 import os
 import signal
 import sys
-from asyncio.subprocess import PIPE
+from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -206,7 +206,9 @@ class Product:
     async def command(self, *arguments: str) -> str:
         """A command of `notifier`; what it prints."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "notifier", "--config", str(self.config_file), *arguments), stdout=PIPE
+            *(sys.executable, "-m", "notifier", "--config", str(self.config_file), *arguments),
+            stdout=PIPE,
+            stderr=STDOUT,
         )
         out, _ = await process.communicate()
         assert process.returncode == 0, (arguments, out)

@@ -225,7 +225,6 @@ SHOP = Scene(
             said={"endpoint": "tickets"},
             fields=("order", "event_id"),
             alert="NotifierDeadLetters",
-            falls="NotifierDeliveriesWaiting",
         ),
         Row(
             "redrive.begun",
@@ -235,6 +234,7 @@ SHOP = Scene(
             said={"endpoint": "tickets"},
             fields=("deliveries", "by"),
             metric='sum(notifier_deliveries_total{endpoint="tickets", outcome="accepted"})',
+            falls="NotifierDeliveriesWaiting",
         ),
         Row(
             "delivery.skipped",
