@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from notifier.record import Record
-from tests.alarms.product import CROWD, PARTITIONS_AT_WORK, Product
+from tests.alarms.product import CROWD, PARTITIONS_AT_WORK, SEEN_WITHIN_S, Product
 from tests.faults.planted import append
 
 WAITING = 1010
@@ -50,9 +50,10 @@ async def all_fail(product: Product) -> AsyncIterator[None]:
 async def calm(product: Product) -> AsyncIterator[None]:
     """They are well again, and something comes for them now and then."""
     marks = product.marks()
-    while not product.lines("endpoints.recovered", marks):
-        await product.tell(product.order("market"), status="TRADE_CLOSED")
-        await asyncio.sleep(1.0)
+    async with asyncio.timeout(SEEN_WITHIN_S):
+        while not product.lines("endpoints.recovered", marks):
+            await product.tell(product.order("market"), status="TRADE_CLOSED")
+            await asyncio.sleep(1.0)
     yield
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from tests.alarms.product import SEEN_WITHIN_S, Product
 from tests.alarms.scrapes import Scrapes
 from tests.alarms.table import ENTRIES, RULES, Row
 from tests.faults.product import Line
 from tests.waiting import until
+
+A_TIME = 1e9
+"""What is greater is Unix seconds."""
 
 
 @dataclass(slots=True)
@@ -39,7 +43,9 @@ class Seen:
 
 
 def _figure(value: float | None) -> str:
-    return "none" if value is None else f"{value:.6g}"
+    if value is None:
+        return "none"
+    return f"{datetime.fromtimestamp(value, UTC):%b %d %H:%M}" if value > A_TIME else f"{value:g}"
 
 
 async def see(row: Row, product: Product) -> Seen:
