@@ -58,7 +58,8 @@ async def test_who_does_not_answer_is_named(folded: Callable[..., Any], monkeypa
         return 1
 
     with pytest.raises(Unavailable) as caught:
-        await Lookup(TOPICS.orders, world.views, world.logs, partitions=1, count=never).find("shop-hkd", "T2")
+        async with asyncio.timeout(5):
+            await Lookup(TOPICS.orders, world.views, world.logs, partitions=1, count=never).find("shop-hkd", "T2")
 
     assert (caught.value.what, caught.value.why) == ("kafka", "kafka_timeout")
 
