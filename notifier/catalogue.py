@@ -305,7 +305,7 @@ _JOBS = (
     ),
     _entry(
         "partition.stuck",
-        "error",
+        "warning error",
         "topic partition reason",
         "A partition is not gone on with. `newer_state_version`: it is left alone, uncommitted; the others go on. `no_progress`,"
         " `no_membership`: there is work, nothing is away, and yet nothing has moved for minutes; the process leaves, to be"
