@@ -49,9 +49,8 @@ async def all_fail(product: Product) -> AsyncIterator[None]:
 @asynccontextmanager
 async def calm(product: Product) -> AsyncIterator[None]:
     """They are well again, and something comes for them now and then."""
-    marks = product.marks()
     async with asyncio.timeout(SEEN_WITHIN_S):
-        while not product.lines("endpoints.recovered", marks):
+        while not product.lines("endpoints.recovered", {}):
             await product.tell(product.order("market"), status="TRADE_CLOSED")
             await asyncio.sleep(1.0)
     yield

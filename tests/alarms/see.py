@@ -65,6 +65,7 @@ async def _see(row: Row, product: Product, seen: Seen) -> None:
     marks = {} if row.from_start else product.marks()
     await next_round(scrapes)
     seen.before = seen.after = figure(scrapes, row)
+    assert seen.before is not None or not row.goes_away, f"{row.expression} was not there before"
     assert row.from_start or not is_raised(scrapes, row.alert, row), f"{row.alert} is raised before"
     began = loop.time()
     async with nullcontext() if row.play is None else row.play(product):
