@@ -12,6 +12,15 @@ from tests.alarms.product import Product
 
 
 @asynccontextmanager
+async def told_twice(product: Product) -> AsyncIterator[None]:
+    """AlipayHK did not hear `success`, and tells it again."""
+    order = product.order("peak")
+    await product.tell(order)
+    await product.tell(order)
+    yield
+
+
+@asynccontextmanager
 async def third_resend(product: Product) -> AsyncIterator[None]:
     """AlipayHK tells now of a payment an hour ago."""
     assert await product.tell_oddly(product.order("peak"), ago=timedelta(hours=1)) == 200
