@@ -40,7 +40,7 @@ SHOWN = {
         QUARANTINE,
         ("14-0", "2026-11-24 12:59", "shop-hkd/T1", "currency_mismatch", "HK$123,456.78", "held"),
     ),
-    "a word that is longer than its place": (("order", "why"), ("o" * 35, f"for {'w' * 26}")),
+    "a word that is longer than its place": (("order", "why"), ("o" * 35, f"for {'w' * 29}")),
     "deliveries": (
         DELIVERIES,
         ("11-24 15:50:30", "shop-oms", "shop-hkd/T12", "v1", "waiting", "nobody listens there; waits for 81 s"),
