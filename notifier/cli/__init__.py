@@ -82,7 +82,7 @@ def root() -> TyperGroup:
     group = _as_group(get_command(app))
     for entry in COMMANDS:
         group.add_command(_Later(entry), entry.name)
-    return group
+    return _as_group(_without_types(group))
 
 
 def load(entry: Entry) -> Any:
@@ -96,9 +96,19 @@ def load(entry: Entry) -> Any:
     app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
     if hasattr(module, "register"):
         module.register(app)
-        return get_command(app)
+        return _without_types(get_command(app))
     app.add_typer(module.app, name=entry.name)
-    return _as_group(get_command(app)).commands[entry.name]
+    return _without_types(_as_group(get_command(app)).commands[entry.name])
+
+
+def _without_types(command: Any) -> Any:
+    """Show a switch in the help without the word `<bool>` behind it: nothing is written there."""
+    for inner in getattr(command, "commands", {}).values():
+        _without_types(inner)
+    for parameter in (*command.params, command.get_help_option(command.context_class(command))):
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return command
 
 
 @contextmanager

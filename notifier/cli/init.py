@@ -42,7 +42,7 @@ and, each in a terminal of its own:
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to write; made if it is not there.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; made if it is not there.")] = Path(),
 ) -> None:
     """
     Write a `notifier.toml` that works at once, every setting in it explained.

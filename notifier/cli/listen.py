@@ -187,7 +187,9 @@ def listen(
     *,
     port: Annotated[
         int,
-        typer.Option(min=1, max=65535, help="Where to listen; the endpoint whose URL has this port is played."),
+        typer.Option(
+            min=1, max=65535, metavar="N", help="Where to listen; the endpoint whose URL has this port is played."
+        ),
     ] = 9000,
     status: Annotated[
         int, typer.Option(min=200, max=599, metavar="N", help="Answer this to what is verified: 500, 410, …")

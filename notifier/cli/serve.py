@@ -15,7 +15,9 @@ def serve(
     context: typer.Context,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, max=256, help="Processes that share the public port. Default: ingress.workers, 1."),
+        typer.Option(
+            min=1, max=256, metavar="N", help="Processes that share the public port. Default: ingress.workers, 1."
+        ),
     ] = None,
     config_file: ConfigFile = None,
 ) -> None:

@@ -20,13 +20,15 @@ FOLDER = Path(".local", "demo")
 
 
 def demo(
-    orders: Annotated[int, typer.Option(min=1, max=100_000, help="Orders; about three POSTs each.")] = 1000,
-    rate: Annotated[float, typer.Option(min=1, max=5000, help="Notifications a second.")] = 250.0,
+    orders: Annotated[
+        int, typer.Option(min=1, max=100_000, metavar="N", help="Orders; about three POSTs each.")
+    ] = 1000,
+    rate: Annotated[float, typer.Option(min=1, max=5000, metavar="N", help="Notifications a second.")] = 250.0,
     seconds: Annotated[
-        float | None, typer.Option(min=1, help="Send no longer than this, whatever is left of the orders.")
+        float | None, typer.Option(min=1, metavar="S", help="Send no longer than this, whatever is left of the orders.")
     ] = None,
     seed: Annotated[
-        int, typer.Option(help="The same number gives the same orders, forgeries and order of sending.")
+        int, typer.Option(metavar="N", help="The same number gives the same orders, forgeries and order of sending.")
     ] = 1,
     as_json: AsJson = False,
 ) -> None:
