@@ -72,7 +72,8 @@ class Reloading:
             log.error("settings.refused", reason="changed_meanwhile", count=1, **failure(error))
             return
         if len(self.settings.channels) and not len(after.channels):
-            _refuse("no_channels", ())  # first of all: of an empty file it would be said that its addresses differ
+            # first of all: of an empty file it would be said that its addresses differ
+            _refuse("no_channels", ("not one channel is left in it: was the file half written?",))
             return
         change = compare(self.settings, after)
         if change.needs_restart:

@@ -244,7 +244,10 @@ async def test_with_a_fault_everything_stays_as_it_was(
     await reloading.reload(place.used.append)
 
     assert (place.used, reloading.settings) == ([], before)
-    assert [(line["event"], line["reason"]) for line in lines()] == [("settings.refused", reason)]
+    (line,) = lines()
+    assert (line["event"], line["reason"]) == ("settings.refused", reason)
+    assert [one for one in line["what"] if " " not in one] == [], "each is a sentence for a person"
+    assert line["count"] == len(line["what"]) > 0
 
     place.write(OWN_KAFKA + CHANNEL + ENDPOINT)
     await reloading.reload(place.used.append)
