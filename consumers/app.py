@@ -12,30 +12,32 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from consumers.callees import Callees
 from consumers.client import Client, Lookup
 from consumers.fanout import WAITING_MAX, FanoutJob
-from consumers.gauges import show_endpoints
 from consumers.leaving import LastResort
-from consumers.means import Means
 from consumers.orders import OrdersJob
 from consumers.partition import PartitionLoop, StuckError, Work
 from consumers.rebuilding import RebuildLines, Rebuilds
+from consumers.telling.callees import Callees
+from consumers.telling.gauges import show_endpoints
+from consumers.telling.means import Means
 from consumers.view import RecreatedTopicError
-from notifier import config, hangup, logs, metrics, tracing
+from notifier import config, logs, metrics
 from notifier.app import Stop, run
 from notifier.clock import SystemClock
 from notifier.config import BODY_BYTES_MAX, Address, Settings
-from notifier.health import Health, answer_health
+from notifier.internal.health import Health, answer_health
 from notifier.kafka.access import Access
 from notifier.kafka.admin import require
 from notifier.kafka.producer import Producer
 from notifier.kafka.reader import Reader
-from notifier.listening import address_of, listening
 from notifier.outage import Outages
-from notifier.reloading import Reloading
+from notifier.processes import hangup
+from notifier.processes.listening import address_of, listening
+from notifier.processes.reloading import Reloading
 from notifier.topics import Topics, record_bytes_max
 from notifier.views import RedisViews, WrongPolicyError
+from notifier.watching import tracing
 
 log = logs.get_logger()
 

@@ -18,32 +18,32 @@ from typing import NamedTuple
 
 import msgspec
 
-from consumers.callees import Callee, Callees
-from consumers.due import DueTimes
-from consumers.endpoints import Endpoints
-from consumers.lanes import Todo
-from consumers.means import Means, Shared
 from consumers.notes import DELIVERIES_AWAY_TOO_LONG, note, resume
-from consumers.obeying import Obeying
 from consumers.partition import Feed, FeedClosed
-from consumers.reading_back import ReadingBack
 from consumers.rebuilding import RebuildLines, Rebuilds
-from consumers.recorder import Recorder, lane_in
-from consumers.serving import Serving
-from consumers.taking_up import TakingUp
-from consumers.upkeep import Upkeep
+from consumers.telling.callees import Callee, Callees
+from consumers.telling.due import DueTimes
+from consumers.telling.endpoints import Endpoints
+from consumers.telling.lanes import Todo
+from consumers.telling.means import Means, Shared
+from consumers.telling.obeying import Obeying
+from consumers.telling.reading_back import ReadingBack
+from consumers.telling.recorder import Recorder, lane_in
+from consumers.telling.serving import Serving
+from consumers.telling.taking_up import TakingUp
+from consumers.telling.upkeep import Upkeep
+from consumers.telling.watermark import Watermark
 from consumers.view import Merging, View
-from consumers.watermark import Watermark
-from notifier import deliveries, events, position
+from notifier import deliveries, events
 from notifier.config import Delivery, Endpoint
-from notifier.deliveries import Kind, kind_of
-from notifier.delivery import Lane, Ref, from_record, lane_key
-from notifier.endpoint_state import State, Why
+from notifier.deliveries import Kind, kind_of, position
+from notifier.deliveries.delivery import Lane, Ref, from_record, lane_key
+from notifier.deliveries.endpoint_state import State, Why
+from notifier.deliveries.position import Position
 from notifier.errors import NewerStateError
 from notifier.events import Telling
 from notifier.logs import get_logger
 from notifier.ports import Appender, DueChange
-from notifier.position import Position
 from notifier.record import Record, Stored
 
 log = get_logger()
@@ -419,7 +419,7 @@ class FanoutPartition:
             case Kind.POSITION:
                 pass
 
-    # Endpoints (`consumers.callees.Listener`)
+    # Endpoints (`consumers.telling.callees.Listener`)
 
     def on_state(self, callee: Callee) -> None:
         """An endpoint was suspended for failing, or accepted again: whoever owns the partition next should know."""

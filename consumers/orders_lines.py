@@ -11,14 +11,15 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from notifier import events, metrics, tracing
+from notifier import events, metrics
 from notifier.clock import Clock
 from notifier.errors import Reason
 from notifier.evidence import Evidence, trace_id
 from notifier.logs import failure, get_logger
 from notifier.order import Changed
 from notifier.record import Record, Stored
-from notifier.tracing import Span, Value
+from notifier.watching import tracing
+from notifier.watching.tracing import Span, Value
 
 log = get_logger()
 

@@ -20,25 +20,28 @@ from typing import Any
 
 import uvloop
 
-from notifier import config, hangup, heart, logs, metrics, notify_verify, tracing
+from notifier import config, logs, metrics
 from notifier.clock import SystemClock
 from notifier.config import BODY_BYTES_MAX, Settings
-from notifier.desk import desk_of
-from notifier.expiring import KeyEnds, measure
-from notifier.health import Health, answer_health
-from notifier.http import Limits
-from notifier.ingress import Door
+from notifier.door import notify_verify
+from notifier.door.http import Limits
+from notifier.door.ingress import Door
+from notifier.door.listener import Listener
+from notifier.door.notify_verify import NotifyVerifier
+from notifier.internal.desk import desk_of
+from notifier.internal.health import Health, answer_health
 from notifier.kafka.access import Access
 from notifier.kafka.inbox import Inbox
 from notifier.kafka.producer import Producer
-from notifier.listener import Listener
-from notifier.listening import BACKLOG, CannotListenError, address_of, listening
-from notifier.notify_verify import NotifyVerifier
 from notifier.outage import Outages
 from notifier.ports import PatientInbox
-from notifier.reloading import Reloading
+from notifier.processes import hangup, heart
+from notifier.processes.listening import BACKLOG, CannotListenError, address_of, listening
+from notifier.processes.reloading import Reloading
+from notifier.processes.workers import STOP_EXTRA_S, Crew, answer_parent
 from notifier.topics import Topics, record_bytes_max
-from notifier.workers import STOP_EXTRA_S, Crew, answer_parent
+from notifier.watching import tracing
+from notifier.watching.expiring import KeyEnds, measure
 
 log = logs.get_logger()
 

@@ -81,7 +81,7 @@ class Settings:
     endpoint_settings: tuple[EndpointSettings, ...]
     """The endpoints likewise."""
     text: str | None = field(default=None, repr=False)
-    """The settings file as it was read, for who hands it on to a child (`notifier.handing`); None: there was none."""
+    """The settings file as it was read, for who hands it on to a child (`notifier.processes.handing`); None: there was none."""
 
 
 class _Tables(BaseSettings):

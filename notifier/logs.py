@@ -23,9 +23,9 @@ import msgspec
 import structlog
 
 from notifier import __version__, metrics
-from notifier.catalogue import CATALOGUE
 from notifier.clock import Clock, SystemClock
-from notifier.sampling import Sampled
+from notifier.watching.catalogue import CATALOGUE
+from notifier.watching.sampling import Sampled
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]

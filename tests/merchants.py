@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from consumers.callees import Callees
 from consumers.client import Answer
 from consumers.fanout import FanoutJob
-from consumers.means import Means
-from notifier import endpoint_state, webhooks
+from consumers.telling.callees import Callees
+from consumers.telling.means import Means
+from notifier import webhooks
 from notifier.clock import Clock
 from notifier.config import Delivery, Endpoint
+from notifier.deliveries import endpoint_state
 from notifier.outage import Outages
 from notifier.webhooks import Secret
 from tests.owners import NOON, TOPICS, P, World

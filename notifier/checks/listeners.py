@@ -12,7 +12,7 @@ from notifier.addresses import literal
 from notifier.checks.finding import Finding, fault, ok, warning
 from notifier.checks.programs import Program, program_on
 from notifier.config import Address, Settings
-from notifier.listening import CannotListenError, listening
+from notifier.processes.listening import CannotListenError, listening
 
 
 async def look_at_listeners(settings: Settings) -> AsyncIterator[Finding]:

@@ -23,7 +23,7 @@ from typer.main import get_command
 from notifier import __version__
 from notifier.cli.chosen import Chosen
 from notifier.cli.orphan import end_with_stdin
-from notifier.handing import taken
+from notifier.processes.handing import taken
 
 PROGRAM = "notifier"
 

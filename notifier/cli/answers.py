@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consumers.client import Answer, Fault
-from consumers.measures import in_words
+from consumers.telling.measures import in_words
 
 _OURS = {
     "too_many_waiting": "too much waited for it already",

@@ -15,7 +15,7 @@ from notifier.cli.looking import Look
 from notifier.config import Settings
 from notifier.errors import Reason, Rejected, Unavailable, Unusable
 from notifier.evidence import Evidence, Kind, rfc3339
-from notifier.lookup import Lookup
+from notifier.internal.lookup import Lookup
 from notifier.record import Record
 from notifier.release import RELEASABLE, Word, read_word
 from notifier.views import RedisViews

@@ -12,4 +12,4 @@ class Chosen:
 
     file: Path | None = None
     text: str | None = None
-    """The file's content, where a parent has handed it over (`notifier.handing`)."""
+    """The file's content, where a parent has handed it over (`notifier.processes.handing`)."""

@@ -12,11 +12,10 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from notifier import command, endpoint_state
 from notifier.cli.looking import Look
 from notifier.cli.options import CommandFailed
-from notifier.command import Command
-from notifier.deliveries import Kind, kind_of
+from notifier.deliveries import Kind, command, endpoint_state, kind_of
+from notifier.deliveries.command import Command
 from notifier.errors import Unavailable
 from notifier.kafka.follower import follow
 from notifier.kafka.producer import Producer

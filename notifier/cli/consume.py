@@ -11,10 +11,10 @@ from rich.console import Console
 
 from consumers.app import run_consume
 from consumers.rebuilding import MANY_RECORDS
-from notifier import hangup
 from notifier.cli.options import ConfigFile, chosen_file, read_settings
 from notifier.cli.rebuild_bar import RebuildBar
 from notifier.config import Address
+from notifier.processes import hangup
 
 
 class Job(StrEnum):

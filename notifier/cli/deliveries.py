@@ -14,7 +14,7 @@ import msgspec
 import typer
 from rich.text import Text
 
-from consumers.pace import is_called_one_by_one
+from consumers.telling.pace import is_called_one_by_one
 from notifier.cli.answers import why_failed
 from notifier.cli.looking import looking, reports
 from notifier.cli.names import require_endpoint
@@ -25,8 +25,8 @@ from notifier.cli.tables import add, screen, table
 from notifier.cli.words import ago, ahead, moment, plain
 from notifier.clock import SystemClock
 from notifier.config import Settings
-from notifier.delivery_report import Delivery, State
-from notifier.endpoint_report import Healths
+from notifier.deliveries.delivery_report import Delivery, State
+from notifier.deliveries.endpoint_report import Healths
 
 LIMIT = 100
 ID_WIDTH_MIN = 140

@@ -14,12 +14,10 @@ import typer
 from rich.text import Text
 
 from consumers.app import client_of
-from consumers.calling import call
 from consumers.client import Answer, trusting
-from consumers.measures import in_words
-from consumers.pace import PROBE_S_MAX, is_called_one_by_one
-from notifier import command
-from notifier import ping as pings
+from consumers.telling.calling import call
+from consumers.telling.measures import in_words
+from consumers.telling.pace import PROBE_S_MAX, is_called_one_by_one
 from notifier.cli.answers import why_failed
 from notifier.cli.commanding import End, Given, give
 from notifier.cli.looking import Look, looking, reports
@@ -30,10 +28,12 @@ from notifier.cli.pending import pending_words, told
 from notifier.cli.tables import add, screen, table
 from notifier.cli.words import ago, ahead, moment, plain
 from notifier.clock import SystemClock
-from notifier.command import Command
 from notifier.config import Endpoint, Settings
-from notifier.endpoint_report import Health, Healths
-from notifier.endpoint_state import State, Why
+from notifier.deliveries import command
+from notifier.deliveries import ping as pings
+from notifier.deliveries.command import Command
+from notifier.deliveries.endpoint_report import Health, Healths
+from notifier.deliveries.endpoint_state import State, Why
 
 app = typer.Typer(
     help="Merchants' endpoints: how each is doing; leave one alone, serve it again, send it a test.",

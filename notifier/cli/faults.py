@@ -8,9 +8,9 @@ from notifier.cli.options import CommandFailed
 from notifier.cli.usage import told
 from notifier.config import SettingsFault
 from notifier.errors import Unavailable
-from notifier.listening import CannotListenError
 from notifier.local import LocalFailed
 from notifier.logs import failure
+from notifier.processes.listening import CannotListenError
 
 FAILED = 1
 """It was asked well, and the answer is bad or could not be had."""

@@ -9,10 +9,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from notifier.catalogue import CATALOGUE, Entry
 from notifier.cli.options import AsJson, print_json
 from notifier.cli.tables import indented, screen
-from notifier.runbook import markdown, metrics_of
+from notifier.watching.catalogue import CATALOGUE, Entry
+from notifier.watching.runbook import markdown, metrics_of
 
 NEAR_MAX = 5
 _LEVEL_STYLES = {"info": "green", "warning": "yellow", "error": "red"}

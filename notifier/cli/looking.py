@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from notifier.cli.options import CommandFailed
 from notifier.config import Settings
-from notifier.delivery import DeliveryRecord
-from notifier.delivery_report import Report
+from notifier.deliveries.delivery import DeliveryRecord
+from notifier.deliveries.delivery_report import Report
 from notifier.kafka import scan
 from notifier.kafka.access import Access
 from notifier.kafka.follower import Followed

@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import suppress
 
-from notifier import hangup, heart
+from notifier.processes import hangup, heart
 
 END_S_MAX = 30.0
 """Longer than any service takes to end in order; what still runs then hangs."""

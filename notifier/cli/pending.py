@@ -7,10 +7,10 @@ from contextlib import aclosing
 
 import msgspec
 
-from notifier import command
 from notifier.cli.looking import Look
 from notifier.cli.words import clock_time_of, plain
-from notifier.command import Command
+from notifier.deliveries import command
+from notifier.deliveries.command import Command
 
 
 async def pending_words(look: Look, obeyed: Mapping[tuple[str, int], int]) -> dict[str, Command]:

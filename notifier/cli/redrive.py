@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from notifier import command, events
+from notifier import events
 from notifier.cli.commanding import bar, producer_of
 from notifier.cli.looking import Look, looking, reports
 from notifier.cli.names import require_endpoint
@@ -23,14 +23,15 @@ from notifier.cli.tables import add, screen, table
 from notifier.cli.when import when
 from notifier.cli.words import plain
 from notifier.clock import SystemClock
-from notifier.command import DELIVERIES_MAX, Command
 from notifier.config import Settings
-from notifier.delivery_report import Delivery, Report, State
-from notifier.endpoint_report import WINDOW
+from notifier.deliveries import command
+from notifier.deliveries.command import DELIVERIES_MAX, Command
+from notifier.deliveries.delivery_report import Delivery, Report, State
+from notifier.deliveries.endpoint_report import WINDOW
+from notifier.deliveries.redriving import Batch, Counted, Named, Plan, Selection, named
 from notifier.errors import Unavailable
 from notifier.evidence import rfc3339
 from notifier.kafka.producer import Producer
-from notifier.redriving import Batch, Counted, Named, Plan, Selection, named
 
 RATE = 100
 """Deliveries a second: as many as a merchant's system has to take beside its daily work."""

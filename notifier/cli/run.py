@@ -14,14 +14,15 @@ from typing import BinaryIO, cast
 
 import typer
 
-from notifier import config, hangup, logs
+from notifier import config, logs
 from notifier.app import Stop, finish_s_max
 from notifier.app import run as run_to_the_end
 from notifier.cli.options import ConfigFile, chosen_file, read_settings
 from notifier.config import Address, Settings, environment
-from notifier.listening import listening
-from notifier.reloading import Reloading
-from notifier.supervisor import Child, Lines, Show, supervise
+from notifier.processes import hangup
+from notifier.processes.listening import listening
+from notifier.processes.reloading import Reloading
+from notifier.processes.supervisor import Child, Lines, Show, supervise
 
 log = logs.get_logger()
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from notifier import hangup
 from notifier.app import run_serve
 from notifier.cli.options import ConfigFile, chosen_file, read_settings
+from notifier.processes import hangup
 
 
 def serve(

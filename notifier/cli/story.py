@@ -11,7 +11,7 @@ import msgspec
 from notifier import evidence
 from notifier.cli import told
 from notifier.cli.looking import Look
-from notifier.delivery_report import Report
+from notifier.deliveries.delivery_report import Report
 from notifier.events import OrderEvent
 from notifier.kafka.follower import Followed
 from notifier.record import Record

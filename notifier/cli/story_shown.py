@@ -10,7 +10,7 @@ from notifier.cli.story import ASIDE, MADE, REPEATED, UNREAD, Story
 from notifier.cli.tables import Listing, add, money_cell, rows, screen, status, table, text
 from notifier.cli.words import clock_time, moment, plain
 from notifier.config import Settings
-from notifier.delivery_report import Delivery, State
+from notifier.deliveries.delivery_report import Delivery, State
 
 
 def print_story(story: Story, settings: Settings) -> None:

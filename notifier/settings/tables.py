@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from notifier import tracing
 from notifier.settings.types import (
     Address,
     AllowedNetwork,
@@ -23,6 +22,7 @@ from notifier.settings.types import (
     read_file,
     read_secret,
 )
+from notifier.watching import tracing
 
 BODY_BYTES_MAX = 1_048_576
 """The largest bound on a body that can be set; what a process appends may be that long, whatever a reload sets."""

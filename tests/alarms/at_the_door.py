@@ -14,7 +14,7 @@ from tests.alarms.product import SEEN_WITHIN_S, Product
 from tests.alarms.see import next_round
 
 CONNECTIONS = 910
-"""More than a process takes (`notifier.http.Limits`)."""
+"""More than a process takes (`notifier.door.http.Limits`)."""
 
 BURST = 1200
 HOUR_S, DAY_S = 3600.0, 86_400.0

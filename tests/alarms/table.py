@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from notifier.catalogue import CATALOGUE
+from notifier.watching.catalogue import CATALOGUE
 from tests.alarms.product import Product
 
 ENTRIES = {entry.name: entry for entry in CATALOGUE}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from notifier.catalogue import CATALOGUE, Entry
 from notifier.local import Services
+from notifier.watching.catalogue import CATALOGUE, Entry
 from tests.alarms.play import play
 from tests.alarms.scenes import ROWS, SCENES
 from tests.alarms.see import Seen

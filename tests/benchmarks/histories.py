@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
 
-from notifier import delivery, events
+from notifier import events
 from notifier.alipayhk import mapi
-from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref
+from notifier.deliveries import delivery
+from notifier.deliveries.delivery import DeliveryRecord, Lane, Outcome, Ref
 from notifier.evidence import from_record
 from notifier.order import Changed, Known, decide
 from notifier.record import Record

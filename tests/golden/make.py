@@ -11,17 +11,18 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from notifier import command, delivery, endpoint_state, events, evidence, position, webhooks
+from notifier import events, evidence, webhooks
 from notifier.alipayhk import mapi
 from notifier.alipayhk.keys import load_public_key
 from notifier.channel import Channel, KeyInRing
-from notifier.command import Command, Wanted
-from notifier.delivery import Again, DeliveryRecord, Lane, Outcome, Ref
-from notifier.endpoint_state import State, Why
+from notifier.deliveries import command, delivery, endpoint_state, position
+from notifier.deliveries.command import Command, Wanted
+from notifier.deliveries.delivery import Again, DeliveryRecord, Lane, Outcome, Ref
+from notifier.deliveries.endpoint_state import State, Why
+from notifier.deliveries.position import Position
 from notifier.errors import Reason
 from notifier.evidence import Evidence, Kind, Policy
 from notifier.order import Changed, Known, decide
-from notifier.position import Position
 from notifier.record import Record
 from notifier.statement import RegistrationStatement
 from notifier.topics import partition_of

@@ -12,9 +12,9 @@ from redis import Redis
 
 from notifier import config
 from notifier.config import Address, Settings
-from notifier.desk import desk_of
-from notifier.health import Health, answer_health
-from notifier.listening import address_of, listening
+from notifier.internal.desk import desk_of
+from notifier.internal.health import Health, answer_health
+from notifier.processes.listening import address_of, listening
 from tests.integration.shop import Shop, paid
 from tests.owners import notification
 

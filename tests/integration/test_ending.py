@@ -11,14 +11,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from notifier import config, notify_verify
+from notifier import config
 from notifier.alipayhk.compose import compose
 from notifier.app import ANSWER_EXTRA_S, Ingress, finish_s_max
 from notifier.cli.run import children
 from notifier.config import Settings
+from notifier.door import notify_verify
+from notifier.processes.reloading import Reloading
+from notifier.processes.workers import STOP_EXTRA_S
 from notifier.record import Record
-from notifier.reloading import Reloading
-from notifier.workers import STOP_EXTRA_S
 
 TOKEN = "token-of-the-shop-1234567"
 KEY = rsa.generate_private_key(65537, 2048)

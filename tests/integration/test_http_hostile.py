@@ -21,10 +21,10 @@ from notifier.alipayhk.compose import compose
 from notifier.alipayhk.keys import RsaKey
 from notifier.channel import Channel, Channels, KeyInRing
 from notifier.clock import SystemClock
+from notifier.door.http import Limits
+from notifier.door.ingress import Door
+from notifier.door.listener import Listener
 from notifier.evidence import Policy
-from notifier.http import Limits
-from notifier.ingress import Door
-from notifier.listener import Listener
 from notifier.record import Record
 from tests.owners import spin
 

@@ -10,8 +10,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from notifier.door.notify_verify import ANSWER_BYTES_MAX, NotifyVerifier
 from notifier.errors import Rejected, Unavailable
-from notifier.notify_verify import ANSWER_BYTES_MAX, NotifyVerifier
 
 PARTNER = "2088000000000001"
 TIMEOUT_S = 0.2

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from notifier import delivery
 from notifier.cli import main
-from notifier.delivery import DeliveryRecord, Lane, Outcome
+from notifier.deliveries import delivery
+from notifier.deliveries.delivery import DeliveryRecord, Lane, Outcome
 from notifier.topics import partition_of
 from notifier.webhooks import Secret, verify
 from tests.integration.shop import PARTITIONS, SECRET, WITHIN_S, Shop, paid

@@ -25,8 +25,8 @@ from notifier.app import Ingress, Stop, inbox_of
 from notifier.config import Settings, load
 from notifier.kafka.access import Access
 from notifier.kafka.reader import Reader
-from notifier.listening import address_of, listening
 from notifier.outage import Outages
+from notifier.processes.listening import address_of, listening
 from notifier.record import Stored
 from notifier.topics import Topics
 from notifier.views import WrongPolicyError

@@ -15,7 +15,6 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from pydantic.fields import FieldInfo
 
-from notifier.catalogue import CATALOGUE
 from notifier.cli import COMMANDS, load
 from notifier.config import Settings
 from notifier.record import Record
@@ -24,6 +23,7 @@ from notifier.settings.endpoints import EVENT_TYPES, EndpointSettings
 from notifier.settings.tables import Consumers, Delivery, Ingress, Kafka, Log, Orders, Redis, Telemetry
 from notifier.settings.types import Address, Table
 from notifier.topics import Topics
+from notifier.watching.catalogue import CATALOGUE
 from tests.golden import make
 from tests.topics import create_topics
 

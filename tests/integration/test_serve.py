@@ -24,7 +24,7 @@ from notifier.config import Address, Kafka
 from notifier.evidence import from_record
 from notifier.kafka.access import Access
 from notifier.kafka.reader import Reader
-from notifier.listening import CannotListenError, address_of, listening
+from notifier.processes.listening import CannotListenError, address_of, listening
 from notifier.topics import Topics
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,8 @@ PATIENCE_S = 30.0
 SERVE = """
 import sys
 from pathlib import Path
-from notifier import config, keeping
+from notifier import config
+from notifier.processes import keeping
 from notifier.app import run_serve
 file = Path(sys.argv[1])
 keeping.LOOK_EVERY_S = float(sys.argv[2])

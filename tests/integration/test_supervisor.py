@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from notifier import keeping
 from notifier.app import Stop
-from notifier.supervisor import Child, supervise
+from notifier.processes import keeping
+from notifier.processes.supervisor import Child, supervise
 
 WITHIN_S = 20.0
 
@@ -41,7 +41,7 @@ while True: signal.pause()
 DIES = 'say("works"); sys.exit(3)'
 BEATS = """
 import asyncio, os, time
-from notifier import heart
+from notifier.processes import heart
 heart.BEAT_EVERY_S = 0.01
 heart.beat_to(0)
 async def main(then_s, then):

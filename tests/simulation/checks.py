@@ -12,8 +12,8 @@ import msgspec
 from consumers.fanout import LANES
 from consumers.orders import ORDERS
 from consumers.view import Merging, RecreatedTopicError, Snapshot, View
-from notifier import deliveries, delivery, events, evidence
-from notifier.deliveries import Kind
+from notifier import deliveries, events, evidence
+from notifier.deliveries import Kind, delivery
 from notifier.record import Record
 from tests import oracle
 from tests.fakes import FakeLogs, FakeViews

@@ -7,8 +7,9 @@ import random
 from collections.abc import Callable
 from typing import Literal
 
-from notifier import command, deliveries
-from notifier.command import Command, Wanted
+from notifier import deliveries
+from notifier.deliveries import command
+from notifier.deliveries.command import Command, Wanted
 from notifier.record import Record
 from tests.simulation.loop import Process
 from tests.simulation.members import P

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from notifier import deliveries, delivery, events, evidence
-from notifier.delivery import Lane, Outcome
+from notifier import deliveries, events, evidence
+from notifier.deliveries import delivery
+from notifier.deliveries.delivery import Lane, Outcome
 from notifier.errors import Unusable
 from notifier.events import Telling
 from notifier.evidence import USABLE, Evidence

@@ -13,15 +13,15 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal
 
-from consumers.callees import Callees
 from consumers.fanout import FanoutJob
-from consumers.means import Means
 from consumers.orders import OrdersJob
+from consumers.telling.callees import Callees
+from consumers.telling.means import Means
 from consumers.view import RecreatedTopicError
 from notifier.channel import Channels
 from notifier.config import Delivery
-from notifier.http import Request
-from notifier.ingress import SUCCESS, Door
+from notifier.door.http import Request
+from notifier.door.ingress import SUCCESS, Door
 from notifier.kafka.group import Commit, Source
 from notifier.kept import record_in
 from notifier.outage import Outages

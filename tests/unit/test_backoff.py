@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.backoff import (
+from consumers.telling.backoff import (
     RETRIES_A_MINUTE,
     RETRIES_PART,
     RETRIES_SAVED_MAX,

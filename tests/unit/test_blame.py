@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumers.blame import AT_ONCE_S, CALM_S, Blame
+from consumers.telling.blame import AT_ONCE_S, CALM_S, Blame
 
 
 def failing(*, of: int, failing: int, now: float = 0.0) -> Blame:

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.callees import FULL_S, REMIND_S, Callee, Callees
-from consumers.pace import FAILURES_IN_A_ROW
+from consumers.telling.callees import FULL_S, REMIND_S, Callee, Callees
+from consumers.telling.pace import FAILURES_IN_A_ROW
 from notifier import logs
 from notifier.config import Delivery
 from notifier.settings.endpoints import EVENT_TYPES
@@ -84,11 +84,11 @@ class Partition:
     states: list[str] = field(default_factory=list)
 
     def on_state(self, callee: Callee) -> None:
-        """As `consumers.callees.Listener`."""
+        """As `consumers.telling.callees.Listener`."""
         self.states.append(callee.state)
 
     def on_room(self, callee: Callee) -> bool:
-        """As `consumers.callees.Listener`."""
+        """As `consumers.telling.callees.Listener`."""
         self.room_at.append(now())
         return self.has_work
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from notifier.catalogue import CATALOGUE, Entry
+from notifier.watching.catalogue import CATALOGUE, Entry
 
 ROOT = Path(__file__).parents[2]
 LEVELS = ("debug", "info", "warning", "error")
@@ -119,7 +119,7 @@ LINES = [
 def test_every_line_is_in_the_catalogue(line: Line) -> None:
     """Name, level and fields: whoever watches knows each line before it comes."""
     assert line.event is not None, "the name of an event stands where the line is written"
-    assert line.event in ENTRIES, "add it to notifier/catalogue.py, with its meaning and what to do"
+    assert line.event in ENTRIES, "add it to notifier/watching/catalogue.py, with its meaning and what to do"
     entry = ENTRIES[line.event]
     assert line.level in entry.levels
     assert line.fields <= set(entry.fields)

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from notifier import tracing
 from notifier.config import Address, Settings, SettingsFault, load
+from notifier.watching import tracing
 
 TOKEN = "Zq3vT7nB1xKc9LmW5rYp2A"
 SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier import command, deliveries, delivery, endpoint_state, position
-from notifier.command import Command, Wanted
-from notifier.deliveries import Kind
-from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, wait
+from notifier import deliveries
+from notifier.deliveries import Kind, command, delivery, endpoint_state, position
+from notifier.deliveries.command import Command, Wanted
+from notifier.deliveries.delivery import DeliveryRecord, Lane, Outcome, Ref, wait
+from notifier.deliveries.position import Position
 from notifier.errors import NewerStateError
-from notifier.position import Position
 from notifier.record import Record
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

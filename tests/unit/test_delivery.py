@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier import delivery
-from notifier.delivery import (
+from notifier.deliveries import delivery
+from notifier.deliveries.delivery import (
     Again,
     DeliveryRecord,
     Lane,

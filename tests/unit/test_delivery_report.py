@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from notifier import delivery, endpoint_state
-from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, redrive, settle, wait
-from notifier.delivery_report import Delivery, Report, State
+from notifier.deliveries import delivery, endpoint_state
+from notifier.deliveries.delivery import DeliveryRecord, Lane, Outcome, Ref, redrive, settle, wait
+from notifier.deliveries.delivery_report import Delivery, Report, State
 from notifier.record import Record, Stored
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -14,13 +14,14 @@ from jsonschema import Draft7Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT7
 
-from notifier import command, delivery, endpoint_state, events, position, release, webhooks
-from notifier.command import Command, Wanted
-from notifier.delivery import Again, DeliveryRecord, Lane, Outcome, Ref
-from notifier.endpoint_state import EndpointState, Pause, Round, State, Why
+from notifier import events, release, webhooks
+from notifier.deliveries import command, delivery, endpoint_state, position
+from notifier.deliveries.command import Command, Wanted
+from notifier.deliveries.delivery import Again, DeliveryRecord, Lane, Outcome, Ref
+from notifier.deliveries.endpoint_state import EndpointState, Pause, Round, State, Why
+from notifier.deliveries.position import Position
 from notifier.errors import Reason
 from notifier.evidence import USABLE, Kind, to_quarantine, to_record
-from notifier.position import Position
 from notifier.record import Record
 from notifier.settings.tables import Ingress, Kafka, Orders
 from notifier.topics import Topics, partition_of, plans

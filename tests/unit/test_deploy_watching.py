@@ -21,8 +21,8 @@ import yaml
 from prometheus_client import Metric
 
 from notifier import metrics
-from notifier.catalogue import CATALOGUE
-from notifier.runbook import anchor, markdown
+from notifier.watching.catalogue import CATALOGUE
+from notifier.watching.runbook import anchor, markdown
 from tests import promql
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -13,13 +13,14 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from notifier import desk, logs
+from notifier import logs
 from notifier.config import Address
-from notifier.desk import Desk
 from notifier.errors import Unavailable
-from notifier.health import Health, answer_health
-from notifier.listening import address_of, listening
-from notifier.lookup import VIEW_BEHIND, Lookup
+from notifier.internal import desk
+from notifier.internal.desk import Desk
+from notifier.internal.health import Health, answer_health
+from notifier.internal.lookup import VIEW_BEHIND, Lookup
+from notifier.processes.listening import address_of, listening
 from notifier.record import Record
 from tests.golden import make
 

@@ -1,8 +1,8 @@
-"""When the first of what waits is due (`consumers.due`)."""
+"""When the first of what waits is due (`consumers.telling.due`)."""
 
 from __future__ import annotations
 
-from consumers.due import DueTimes
+from consumers.telling.due import DueTimes
 from notifier.ports import DueGroup
 
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from notifier import delivery, endpoint_state
-from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, settle, wait
-from notifier.delivery_report import Report
-from notifier.endpoint_report import Health, Healths
-from notifier.endpoint_state import EndpointState, State, Why, change, first_met
+from notifier.deliveries import delivery, endpoint_state
+from notifier.deliveries.delivery import DeliveryRecord, Lane, Outcome, Ref, settle, wait
+from notifier.deliveries.delivery_report import Report
+from notifier.deliveries.endpoint_report import Health, Healths
+from notifier.deliveries.endpoint_state import EndpointState, State, Why, change, first_met
 from notifier.record import Record, Stored
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier import endpoint_state
-from notifier.endpoint_state import EndpointState, Round, State, Why, change, first_met, join, read_for_it
+from notifier.deliveries import endpoint_state
+from notifier.deliveries.endpoint_state import EndpointState, Round, State, Why, change, first_met, join, read_for_it
 from notifier.errors import NewerStateError
 from notifier.record import Record
 

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from notifier import expiring, logs, metrics
+from notifier import logs, metrics
 from notifier.alipayhk.keys import RsaKey
 from notifier.channel import Channel, KeyInRing
 from notifier.clock import SystemClock
 from notifier.evidence import Policy
+from notifier.watching import expiring
 
 NOW = datetime(2026, 11, 22, 9, 30, 5, tzinfo=UTC)
 DAY = timedelta(days=1)

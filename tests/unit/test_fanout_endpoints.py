@@ -8,19 +8,20 @@ from typing import Any
 import pytest
 
 import consumers.fanout
-import consumers.reading_back
-import consumers.serving
-import consumers.taking_up
-import consumers.upkeep
+import consumers.telling.reading_back
+import consumers.telling.serving
+import consumers.telling.taking_up
+import consumers.telling.upkeep
 from consumers.client import Answer
 from consumers.fanout import FanoutPartition
-from consumers.gauges import show_endpoints
 from consumers.partition import Batch
-from notifier import command, deliveries, endpoint_state, metrics, position
-from notifier.command import Command, Wanted
+from consumers.telling.gauges import show_endpoints
+from notifier import deliveries, metrics
 from notifier.config import Endpoint
-from notifier.delivery import DeliveryRecord, Outcome
-from notifier.endpoint_state import EndpointState, State, Why
+from notifier.deliveries import command, endpoint_state, position
+from notifier.deliveries.command import Command, Wanted
+from notifier.deliveries.delivery import DeliveryRecord, Outcome
+from notifier.deliveries.endpoint_state import EndpointState, State, Why
 from notifier.kafka.group import Source
 from notifier.record import Record
 from tests.merchants import FAILED, WAIT_S, Merchants, endpoint, fanout_job
@@ -75,12 +76,12 @@ async def published(world: World) -> AsyncIterator[Published]:
 @pytest.fixture
 def always_looking(monkeypatch: pytest.MonkeyPatch) -> None:
     """The minute between two looks is over at once, and so is the second between two readings for who is behind."""
-    monkeypatch.setattr(consumers.upkeep, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(consumers.telling.upkeep, "LOOK_EVERY_S", 0.0)
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumers.reading_back, "PAUSE_S", 0.0)
+    monkeypatch.setattr(consumers.telling.reading_back, "PAUSE_S", 0.0)
 
 
 def recorded(world: World) -> list[DeliveryRecord]:
@@ -429,7 +430,7 @@ async def test_it_is_given_up_when_its_time_is_over_and_not_when_a_probe_comes_r
     opened: Opened, published: Published, merchants: Merchants, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With six seconds to give up after, some were dead after a hundred: what was due later was not looked at before."""
-    monkeypatch.setattr(consumers.taking_up, "GIVE_UP_EVERY_S_MAX", 0.01)
+    monkeypatch.setattr(consumers.telling.taking_up, "GIVE_UP_EVERY_S_MAX", 0.01)
     merchants.answers["oms"] += [FAILED] * 1_000
     owner = await opened(give_up_after_s=60.0, first_retry_s=300.0, retry_s_max=300.0)
     await published(*(f"T{number}" for number in range(20)))

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 import consumers.fanout
-import consumers.serving
-from consumers.callees import Callee
+import consumers.telling.serving
 from consumers.client import Answer, Fault
 from consumers.fanout import FanoutPartition
+from consumers.telling.callees import Callee
 from notifier import deliveries
 from notifier.clock import SystemClock
 from notifier.config import Endpoint
-from notifier.delivery import DeliveryRecord, Outcome
+from notifier.deliveries.delivery import DeliveryRecord, Outcome
 from notifier.kafka.group import Source
 from notifier.ports import ViewRead
 from notifier.record import Record
@@ -267,7 +267,7 @@ async def test_what_is_being_written_down_is_not_overtaken_when_its_lane_has_end
     await orders.work_off()
     await owner.fetch()
     await merchants.until(lambda: merchants.versions("oms", "T1") == [1])
-    await asyncio.sleep(2 * consumers.serving.PARK_AFTER_S)
+    await asyncio.sleep(2 * consumers.telling.serving.PARK_AFTER_S)
     appends[0].set()
     await until_recorded(world, lambda found: len(found) == 1)
     await spin()
@@ -288,7 +288,7 @@ async def test_what_another_owner_wrote_down_is_told_in_its_place(
     opened: Opened, published: Published, merchants: Merchants, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Version 2 was known to wait, so this owner passed over it; 3 joined the lane that it still served, and 2 was never told."""
-    monkeypatch.setattr(consumers.serving, "PARK_AFTER_S", 0.05)
+    monkeypatch.setattr(consumers.telling.serving, "PARK_AFTER_S", 0.05)
     merchants.gates["oms"] = asyncio.Event()
     owner, other = await opened(), await opened()
     await published("T1", statuses=LIFE)
@@ -352,7 +352,7 @@ async def test_what_waits_survives_a_loss_of_redis(
 async def test_a_slow_endpoint_never_holds_the_watermark(
     opened: Opened, published: Published, merchants: Merchants, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers.serving, "PARK_AFTER_S", 0.05)
+    monkeypatch.setattr(consumers.telling.serving, "PARK_AFTER_S", 0.05)
     merchants.gates["oms"] = asyncio.Event()
     owner = await opened(endpoint("oms", concurrency=1), endpoint("erp"))
     await published("T1", "T2")

@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-import consumers.reading_back
-import consumers.taking_up
+import consumers.telling.reading_back
+import consumers.telling.taking_up
 from consumers.client import Answer
-from consumers.endpoints import Endpoints
 from consumers.fanout import FanoutJob
-from consumers.pace import FAILURES_IN_A_ROW
-from notifier import deliveries, endpoint_state
+from consumers.telling.endpoints import Endpoints
+from consumers.telling.pace import FAILURES_IN_A_ROW
+from notifier import deliveries
 from notifier.config import Delivery, Endpoint
-from notifier.delivery import Outcome
-from notifier.endpoint_state import State, Why
+from notifier.deliveries import endpoint_state
+from notifier.deliveries.delivery import Outcome
+from notifier.deliveries.endpoint_state import State, Why
 from tests.merchants import FAILED, WAIT_S, Merchants, endpoint, fanout_job
 from tests.owners import NOON, TOPICS, Owner, P, World, notification, orders_owner, spin
 
@@ -42,7 +43,7 @@ def world() -> World:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumers.reading_back, "PAUSE_S", 0.0)
+    monkeypatch.setattr(consumers.telling.reading_back, "PAUSE_S", 0.0)
 
 
 @pytest.fixture
@@ -252,7 +253,7 @@ async def test_who_is_back_is_still_left_alone(
         await learn(endpoints, names)
 
     monkeypatch.setattr(Endpoints, "learn", learn_late)
-    monkeypatch.setattr(consumers.taking_up, "PAUSE_S", 0.0)
+    monkeypatch.setattr(consumers.telling.taking_up, "PAUSE_S", 0.0)
 
     second.use(OMS, ERP)
     await later(world, second)

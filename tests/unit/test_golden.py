@@ -11,8 +11,9 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from notifier import command, delivery, endpoint_state, events, evidence, position, webhooks
+from notifier import events, evidence, webhooks
 from notifier.alipayhk import mapi
+from notifier.deliveries import command, delivery, endpoint_state, position
 from notifier.evidence import Evidence
 from notifier.record import Record
 from tests.golden import make

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from notifier.handing import handed, taken
+from notifier.processes.handing import handed, taken
 
 
 @pytest.mark.parametrize("has_memory_files", [True, False])

@@ -19,10 +19,10 @@ from notifier import logs, metrics
 from notifier.alipayhk.compose import compose
 from notifier.alipayhk.keys import RsaKey
 from notifier.channel import Channel, Channels, KeyInRing
+from notifier.door.http import Answer, Request
+from notifier.door.ingress import FAILING_AFTER, Door
 from notifier.errors import Rejected, Unavailable
 from notifier.evidence import Policy, from_record
-from notifier.http import Answer, Request
-from notifier.ingress import FAILING_AFTER, Door
 from notifier.record import Record
 
 NOW = datetime(2026, 11, 22, 9, 30, 5, tzinfo=UTC)

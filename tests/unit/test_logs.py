@@ -17,7 +17,7 @@ from notifier import __version__, logs, metrics
 from notifier.errors import Unavailable
 from notifier.evidence import from_record
 from notifier.record import Record
-from notifier.sampling import Sampled
+from notifier.watching.sampling import Sampled
 
 log = logs.get_logger()  # before anything is configured, as every module does
 

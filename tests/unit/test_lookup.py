@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from notifier import events, lookup
+from notifier import events
 from notifier.errors import Unavailable
-from notifier.lookup import VIEW_BEHIND, Lookup
+from notifier.internal import lookup
+from notifier.internal.lookup import VIEW_BEHIND, Lookup
 from notifier.ports import Pointer
 from notifier.record import Record
 from notifier.topics import partition_of

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.client import Answer, Fault
-from consumers.measures import ATTEMPTS_MAX, Measures, Measuring, in_words
+from consumers.telling.measures import ATTEMPTS_MAX, Measures, Measuring, in_words
 
 
 def test_of_an_endpoint_that_nobody_called_nothing_is_known() -> None:

@@ -11,15 +11,15 @@ import asyncio
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from consumers.gauges import show_endpoints
+from consumers.telling.gauges import show_endpoints
 from notifier import metrics
 from notifier.alipayhk.compose import compose
 from notifier.alipayhk.keys import RsaKey
 from notifier.channel import Channel, Channels, KeyInRing
+from notifier.door.http import Request
+from notifier.door.ingress import Door
 from notifier.errors import Rejected
 from notifier.evidence import Policy
-from notifier.http import Request
-from notifier.ingress import Door
 from notifier.record import Record
 from tests.merchants import FAILED, Merchants, fanout_job
 from tests.owners import TOPICS, FakeClock, Owner, P, World, notification, orders_owner

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.pace import FAILURES_IN_A_ROW, PROBE_S_MAX, Pace, Phase
+from consumers.telling.pace import FAILURES_IN_A_ROW, PROBE_S_MAX, Pace, Phase
 
 DEFAULT = {"concurrency": 8, "pause_s": 5.0, "pause_s_max": PROBE_S_MAX, "suspend_after_s": 300.0}
 """As the settings have it where they say nothing."""

@@ -6,7 +6,7 @@ import json
 import re
 from datetime import UTC, datetime
 
-from notifier import ping
+from notifier.deliveries import ping
 from notifier.settings.endpoints import EVENT_TYPES
 from tests.golden import make
 

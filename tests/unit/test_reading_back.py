@@ -1,4 +1,4 @@
-"""Reading for who is behind, while the others go on (`consumers.reading_back`)."""
+"""Reading for who is behind, while the others go on (`consumers.telling.reading_back`)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import cast
 
 import pytest
 
-import consumers.reading_back
-from consumers.due import DueTimes
-from consumers.means import Shared
-from consumers.reading_back import ReadingBack
+import consumers.telling.reading_back
+from consumers.telling.due import DueTimes
+from consumers.telling.means import Shared
+from consumers.telling.reading_back import ReadingBack
 from notifier.outage import Outages
 from notifier.ports import Chunk
 from notifier.topics import Topics
@@ -63,7 +63,7 @@ class Log:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """No second between two readings."""
-    monkeypatch.setattr(consumers.reading_back, "PAUSE_S", 0.0)
+    monkeypatch.setattr(consumers.telling.reading_back, "PAUSE_S", 0.0)
 
 
 def reading(log: Log, written: Written, due: DueTimes, upto: Callable[[], int]) -> ReadingBack:

@@ -8,12 +8,12 @@ from datetime import timedelta
 
 import pytest
 
-import consumers.recorder
+import consumers.telling.recorder
 from consumers.fanout import LANES
-from consumers.recorder import LaneStep, Recorder, lane_in
+from consumers.telling.recorder import LaneStep, Recorder, lane_in
 from consumers.view import View
-from notifier import delivery
-from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, lane_key, settle, wait
+from notifier.deliveries import delivery
+from notifier.deliveries.delivery import DeliveryRecord, Lane, Outcome, Ref, lane_key, settle, wait
 from notifier.outage import Outages
 from notifier.record import Record
 from tests.fakes import Fault
@@ -134,7 +134,7 @@ async def test_there_is_one_writer_and_what_comes_meanwhile_goes_together_in_its
 
 
 async def test_a_batch_has_a_bound(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumers.recorder, "BATCH_MAX", 2)
+    monkeypatch.setattr(consumers.telling.recorder, "BATCH_MAX", 2)
     async with asyncio.TaskGroup() as tasks:
         for number in range(5):
             tasks.create_task(writer.record(key(f"T{number}"), settles(f"T{number}", 1)))

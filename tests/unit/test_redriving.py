@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from notifier.delivery_report import Delivery, State
-from notifier.redriving import Plan, Selection, Verdict, named
+from notifier.deliveries.delivery_report import Delivery, State
+from notifier.deliveries.redriving import Plan, Selection, Verdict, named
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

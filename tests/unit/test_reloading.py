@@ -17,9 +17,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from notifier import hangup, logs
+from notifier import logs
 from notifier.config import Settings, load, reader
-from notifier.reloading import Reloading
+from notifier.processes import hangup
+from notifier.processes.reloading import Reloading
 from notifier.settings.change import NEEDS_RESTART, RELOADED, TABLES, can_be_reloaded, compare
 
 TOKEN, OTHER_TOKEN = "token-of-the-shop-1234567", "token-of-another-12345678"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from notifier.rhythm import MISSED_MIN, SILENT_S_MIN, Rhythms, Silence
+from notifier.watching.rhythm import MISSED_MIN, SILENT_S_MIN, Rhythms, Silence
 
 HOUR, DAY = 3600.0, 86_400.0
 MONDAY = 1_792_368_000.0

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.slots import Share, Slots
+from consumers.telling.slots import Share, Slots
 from tests.owners import spin
 
 

@@ -7,16 +7,16 @@ import re
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from notifier import tracing
 from notifier.alipayhk.compose import compose
 from notifier.alipayhk.keys import RsaKey
 from notifier.channel import Channel, Channels, KeyInRing
+from notifier.door.http import Answer, Request
+from notifier.door.ingress import Door
 from notifier.errors import Unavailable
 from notifier.evidence import Policy
-from notifier.http import Answer, Request
-from notifier.ingress import Door
 from notifier.record import Record
-from notifier.tracing import Span
+from notifier.watching import tracing
+from notifier.watching.tracing import Span
 from tests.merchants import FAILED, Merchants, fanout_job, meet
 from tests.owners import TOPICS, FakeClock, Owner, P, World, notification, orders_owner, spin
 

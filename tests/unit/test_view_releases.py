@@ -7,7 +7,7 @@ import pytest
 from consumers.orders import ORDERS
 from consumers.view import View
 from notifier import events
-from notifier.lookup import Lookup
+from notifier.internal.lookup import Lookup
 from notifier.ports import ViewStore
 from tests.fakes import FakeLogs, FakeViews
 from tests.held import HeldViews

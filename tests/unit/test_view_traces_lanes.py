@@ -12,10 +12,10 @@ from dataclasses import replace
 import pytest
 
 import consumers.fanout
-import consumers.upkeep
+import consumers.telling.upkeep
 from consumers.view import RecreatedTopicError
-from notifier import delivery
-from notifier.delivery import Lane
+from notifier.deliveries import delivery
+from notifier.deliveries.delivery import Lane
 from notifier.kafka.group import Source
 from notifier.ports import Pointer
 from tests.fakes import Fault
@@ -87,7 +87,7 @@ async def published(world: World) -> AsyncIterator[Published]:
 @pytest.fixture
 def always_looking(monkeypatch: pytest.MonkeyPatch) -> None:
     """The minute between two looks is over at once."""
-    monkeypatch.setattr(consumers.upkeep, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(consumers.telling.upkeep, "LOOK_EVERY_S", 0.0)
 
 
 def lanes(world: World, key: bytes = LANE_A) -> list[Lane]:

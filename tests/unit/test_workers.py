@@ -12,9 +12,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from notifier import logs, metrics, workers
-from notifier.health import Health
-from notifier.workers import answer_parent
+from notifier import logs, metrics
+from notifier.internal.health import Health
+from notifier.processes import workers
+from notifier.processes.workers import answer_parent
 
 
 class Reporter:

@@ -16,8 +16,9 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from notifier import clock, events, order, workers
+from notifier import clock, events, order
 from notifier.kafka import group
+from notifier.processes import workers
 
 BUG_IN_FOLD, BUG_IN_ANSWER = "BUG-FOLD", "BUG-SHOW"
 """The numbers of orders at which the program fails."""

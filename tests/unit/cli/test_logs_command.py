@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from notifier.catalogue import CATALOGUE
+from notifier.watching.catalogue import CATALOGUE
 
 Notifier = Callable[..., int]
 

@@ -24,8 +24,8 @@ from notifier.cli.options import CommandFailed, ConfigFile, chosen_file, reachin
 from notifier.config import Address
 from notifier.config import load as load_settings
 from notifier.errors import Unavailable
-from notifier.listening import CannotListenError
 from notifier.local import LocalFailed
+from notifier.processes.listening import CannotListenError
 
 Notifier = Callable[..., int]
 HEAVY = ("aiohttp", "aiokafka", "pydantic", "redis", "cryptography", "structlog", "uvloop")

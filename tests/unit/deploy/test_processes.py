@@ -13,14 +13,15 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from notifier import config, health, metrics
+from notifier import config, metrics
 from notifier.app import finish_s_max
 from notifier.cli import COMMANDS, load
 from notifier.cli.run import CONSUMER_STOP_S_MAX, INGRESS_STOP_EXTRA_S
 from notifier.config import Settings
-from notifier.health import Health
+from notifier.door.notify_verify import TIMEOUT_S
+from notifier.internal import health
+from notifier.internal.health import Health
 from notifier.local.jars import kafka_version
-from notifier.notify_verify import TIMEOUT_S
 from tests.integration.secured import USERS
 from tests.unit.deploy.manifests import (
     BY_NAME,

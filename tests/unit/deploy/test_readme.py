@@ -7,8 +7,8 @@ import re
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from notifier import config, metrics
-from notifier.catalogue import CATALOGUE
 from notifier.cli import COMMANDS
+from notifier.watching.catalogue import CATALOGUE
 from tests.golden import make
 from tests.integration.secured import rules
 from tests.unit.deploy.manifests import DEPLOY

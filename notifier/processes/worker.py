@@ -1,4 +1,4 @@
-"""The entry of one worker of `serve --workers N`; started by `notifier.workers`, not by hand."""
+"""The entry of one worker of `serve --workers N`; started by `notifier.processes.workers`, not by hand."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from notifier import config
 from notifier.app import run, serve_as_worker, speak
-from notifier.handing import taken
-from notifier.reloading import Reloading
+from notifier.processes.handing import taken
+from notifier.processes.reloading import Reloading
 
 
 def main(arguments: list[str]) -> None:

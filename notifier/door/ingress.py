@@ -13,19 +13,19 @@ from collections.abc import Callable
 from functools import cache, partial
 from math import inf
 
-from notifier import tracing
 from notifier.alipayhk.form import names_protocol_fields
 from notifier.channel import Channel, Channels, Verified
 from notifier.clock import Clock
+from notifier.door.http import Answer, Receive, Request
 from notifier.errors import Rejected, Unavailable
 from notifier.evidence import Evidence, to_record
-from notifier.http import Answer, Receive, Request
 from notifier.logs import failure, get_logger
 from notifier.metrics import NOTIFICATION_SECONDS, NOTIFICATIONS
 from notifier.ports import InboxAppender, Verifier
-from notifier.rhythm import Rhythms
-from notifier.sampling import Sampled
-from notifier.tracing import Span, Value
+from notifier.watching import tracing
+from notifier.watching.rhythm import Rhythms
+from notifier.watching.sampling import Sampled
+from notifier.watching.tracing import Span, Value
 
 log = get_logger()
 
@@ -49,7 +49,7 @@ def refusal(status: int) -> Answer:
 
 
 class Door:
-    """What stands behind the public listener (the `Service` of `notifier.http`)."""
+    """What stands behind the public listener (the `Service` of `notifier.door.http`)."""
 
     def __init__(
         self,

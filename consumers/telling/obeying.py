@@ -1,4 +1,4 @@
-"""Obeying an operator's word (`notifier.command`): each command once, however often it is read."""
+"""Obeying an operator's word (`notifier.deliveries.command`): each command once, however often it is read."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import assert_never
 
 import msgspec
 
-from consumers.lanes import untold
-from consumers.means import Shared
-from notifier import command
-from notifier.command import Command, Wanted
-from notifier.delivery import DeliveryRecord, Lane, Ref, lane_key, redrive
-from notifier.endpoint_state import State, Why
+from consumers.telling.lanes import untold
+from consumers.telling.means import Shared
+from notifier.deliveries import command
+from notifier.deliveries.command import Command, Wanted
+from notifier.deliveries.delivery import DeliveryRecord, Lane, Ref, lane_key, redrive
+from notifier.deliveries.endpoint_state import State, Why
 from notifier.logs import get_logger
 from notifier.record import Stored
 

@@ -22,10 +22,10 @@ from pathlib import Path
 import msgspec
 
 from notifier import metrics
-from notifier.handing import handed
-from notifier.health import Health, Reporter
-from notifier.keeping import end_when_over, keep, kill_when_silent
+from notifier.internal.health import Health, Reporter
 from notifier.logs import get_logger
+from notifier.processes.handing import handed
+from notifier.processes.keeping import end_when_over, keep, kill_when_silent
 
 log = get_logger()
 
@@ -197,7 +197,12 @@ class Crew:
         self._count = count
         self._stop_s_max = stop_s_max
         self._in_use = in_use
-        self._command = [sys.executable, "-m", "notifier.worker", *([str(config_file)] if config_file else [])]
+        self._command = [
+            sys.executable,
+            "-m",
+            "notifier.processes.worker",
+            *([str(config_file)] if config_file else []),
+        ]
         self._workers: dict[int, _Worker] = {}
         self._retired = metrics.retire([])
         self._stopping = asyncio.Event()

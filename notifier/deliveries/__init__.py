@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from notifier import delivery, endpoint_state, position
-from notifier.delivery import DeliveryRecord
+from notifier.deliveries import delivery, endpoint_state, position
+from notifier.deliveries.delivery import DeliveryRecord
 from notifier.record import Record
 
 

@@ -12,9 +12,9 @@ import msgspec
 from aiohttp import web
 
 from notifier.config import Address
-from notifier.listening import address_of, listening
+from notifier.internal.problems import problems
 from notifier.metrics import CONTENT_TYPE
-from notifier.problems import problems
+from notifier.processes.listening import address_of, listening
 
 SHUTDOWN_S = 1.0
 """How long an answer that is being given may still take when the listener closes."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from consumers.view import View
-from notifier.delivery import DeliveryRecord, Lane, from_record, to_record
+from notifier.deliveries.delivery import DeliveryRecord, Lane, from_record, to_record
 from notifier.outage import Outages
 from notifier.record import Record
 

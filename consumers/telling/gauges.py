@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from consumers.callees import Callee
 from consumers.fanout import FanoutJob
+from consumers.telling.callees import Callee
 from notifier import metrics
 
 

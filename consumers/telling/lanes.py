@@ -8,14 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from consumers.callees import Callee
 from consumers.client import Answer
-from notifier import metrics, tracing
-from notifier.delivery import Again, DeliveryRecord, Lane, Outcome, Ref, Turn, place, wait
+from consumers.telling.callees import Callee
+from notifier import metrics
+from notifier.deliveries.delivery import Again, DeliveryRecord, Lane, Outcome, Ref, Turn, place, wait
 from notifier.events import Telling
 from notifier.evidence import trace_id
 from notifier.logs import get_logger
-from notifier.tracing import Span, Value
+from notifier.watching import tracing
+from notifier.watching.tracing import Span, Value
 
 log = get_logger()
 

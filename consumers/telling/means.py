@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from consumers.callees import Callees
-from consumers.calling import Caller
-from consumers.due import DueTimes
-from consumers.endpoints import Endpoints
-from consumers.recorder import Recorder
+from consumers.telling.callees import Callees
+from consumers.telling.calling import Caller
+from consumers.telling.due import DueTimes
+from consumers.telling.endpoints import Endpoints
+from consumers.telling.recorder import Recorder
 from consumers.view import View
 from notifier.clock import Clock
 from notifier.config import Delivery

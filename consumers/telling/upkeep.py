@@ -12,9 +12,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
-from consumers.means import Shared
-from notifier import position
-from notifier.position import Position
+from consumers.telling.means import Shared
+from notifier.deliveries import position
+from notifier.deliveries.position import Position
 from notifier.record import Record
 
 LOOK_EVERY_S = 60.0

@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from notifier.delivery import DeliveryRecord, Outcome
-from notifier.delivery_report import Report, State
-from notifier.endpoint_state import EndpointState, Why
-from notifier.endpoint_state import State as Called
+from notifier.deliveries.delivery import DeliveryRecord, Outcome
+from notifier.deliveries.delivery_report import Report, State
+from notifier.deliveries.endpoint_state import EndpointState, Why
+from notifier.deliveries.endpoint_state import State as Called
 
 WINDOW = timedelta(days=1)
 """

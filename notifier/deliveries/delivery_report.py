@@ -14,11 +14,11 @@ from enum import StrEnum
 
 import msgspec
 
-from notifier import deliveries, delivery, endpoint_state, position
-from notifier.deliveries import Kind
-from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, Turn
-from notifier.endpoint_state import EndpointState
-from notifier.position import Position
+from notifier import deliveries
+from notifier.deliveries import Kind, delivery, endpoint_state, position
+from notifier.deliveries.delivery import DeliveryRecord, Lane, Outcome, Ref, Turn
+from notifier.deliveries.endpoint_state import EndpointState
+from notifier.deliveries.position import Position
 from notifier.record import Stored
 
 

@@ -19,8 +19,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import MAX_MSG_QUEUE_SIZE
 
+from notifier.door.http import ODD_FRAMING, Answer, Limits, Request, Service, admit, judge_parse_error, on_wire
 from notifier.errors import Rejected
-from notifier.http import ODD_FRAMING, Answer, Limits, Request, Service, admit, judge_parse_error, on_wire
 
 PIECE_BYTES = 16_384
 """The parser is fed at most this much at once, so that a limit is seen soon after it is passed and nobody waits for long."""

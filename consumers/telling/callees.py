@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Literal, Protocol, TypedDict
 
-from consumers.backoff import RetryBudget
-from consumers.blame import Blame
 from consumers.client import trusting
-from consumers.measures import Measures, Measuring
-from consumers.pace import PROBE_S_MAX, Pace
-from consumers.slots import Share, Slots
+from consumers.telling.backoff import RetryBudget
+from consumers.telling.blame import Blame
+from consumers.telling.measures import Measures, Measuring
+from consumers.telling.pace import PROBE_S_MAX, Pace
+from consumers.telling.slots import Share, Slots
 from notifier.config import Delivery, Endpoint
 from notifier.logs import get_logger
 

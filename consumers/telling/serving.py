@@ -15,19 +15,20 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-from consumers.backoff import retry_after_s, retry_in_s
-from consumers.callees import Callee
-from consumers.calling import call
 from consumers.client import Answer
-from consumers.lanes import ActiveLane, Todo, record_of, say, trace, waiting_in
-from consumers.means import Shared
-from consumers.measures import in_words
-from notifier import events, tracing
-from notifier.delivery import DeliveryRecord, Lane, Outcome, Ref, Turn, from_record, give_up_unheard, settle
+from consumers.telling.backoff import retry_after_s, retry_in_s
+from consumers.telling.callees import Callee
+from consumers.telling.calling import call
+from consumers.telling.lanes import ActiveLane, Todo, record_of, say, trace, waiting_in
+from consumers.telling.means import Shared
+from consumers.telling.measures import in_words
+from notifier import events
+from notifier.deliveries.delivery import DeliveryRecord, Lane, Outcome, Ref, Turn, from_record, give_up_unheard, settle
 from notifier.events import Telling
 from notifier.kept import record_in
 from notifier.ports import Kept
 from notifier.record import Record
+from notifier.watching import tracing
 
 PARK_AFTER_S = 3.0
 """What has not been told after this long is written down as waiting, and its event counts as done."""

@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from notifier import __version__
 from notifier.clock import Clock, SystemClock
-from notifier.tracing import Span, span_id
+from notifier.watching.tracing import Span, span_id
 
 SEND_TIMEOUT_S = 5.0
 """How long one batch may take to be sent, its repetitions included."""
@@ -44,7 +44,7 @@ def exporter_to(otlp_endpoint: str) -> SpanExporter:
 
 class Exported:
     """
-    A process' spans (`notifier.tracing.Sink`).
+    A process' spans (`notifier.watching.tracing.Sink`).
 
     Args:
         exporter: sends them; it is called in a thread of its own.

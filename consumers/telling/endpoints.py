@@ -1,8 +1,8 @@
 """
 What one partition's log says of the endpoints: from where each is told, and which are left alone.
 
-How an endpoint is doing is the process' to know (`consumers.callees`); what has to outlive the process is here, written down by
-the partition's one writer before anything follows from it.
+How an endpoint is doing is the process' to know (`consumers.telling.callees`); what has to outlive the process is here, written
+down by the partition's one writer before anything follows from it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ import asyncio
 from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
 
-from consumers.recorder import Recorder
+from consumers.telling.recorder import Recorder
 from consumers.view import View
-from notifier import endpoint_state
 from notifier.clock import Clock
-from notifier.deliveries import Kind, kind_of
-from notifier.endpoint_state import EndpointState, State, Why, change, first_met, read_for_it
+from notifier.deliveries import Kind, endpoint_state, kind_of
+from notifier.deliveries.endpoint_state import EndpointState, State, Why, change, first_met, read_for_it
 from notifier.record import Record
 
 

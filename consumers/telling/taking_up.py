@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from consumers.callees import Callee
-from consumers.means import Shared
-from consumers.serving import Serving
-from notifier.delivery import from_record
+from consumers.telling.callees import Callee
+from consumers.telling.means import Shared
+from consumers.telling.serving import Serving
+from notifier.deliveries.delivery import from_record
 
 IDLE_S = 5.0
 NO_ROOM_S = 1.0

@@ -1,10 +1,10 @@
 """
 Several services on one machine, each its own process, kept alive and ended in order (`notifier run`).
 
-How each is kept running is `notifier.keeping`. Each sits in a process group of its own, so that a terminal's Ctrl-C reaches the
-supervisor alone and the order of the end is ours. The standard input of each is a line to the supervisor: by it the child sees
-that the supervisor is gone (`notifier.cli.orphan`) and that the settings are to be read again (`notifier.hangup`), and the
-supervisor hears the child's heart (`notifier.heart`).
+How each is kept running is `keeping`. Each sits in a process group of its own, so that a terminal's Ctrl-C reaches the supervisor
+alone and the order of the end is ours. The standard input of each is a line to the supervisor: by it the child sees that the
+supervisor is gone (`notifier.cli.orphan`) and that the settings are to be read again (`hangup`), and the supervisor hears the
+child's heart (`heart`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from notifier import hangup
 from notifier.app import Stop
-from notifier.handing import handed
-from notifier.keeping import end_when_over, keep, kill_when_silent
 from notifier.logs import get_logger
+from notifier.processes import hangup
+from notifier.processes.handing import handed
+from notifier.processes.keeping import end_when_over, keep, kill_when_silent
 
 log = get_logger()
 
@@ -129,7 +129,7 @@ async def _run_once(child: Child, show: Show, is_over: asyncio.Event, lines: Lin
 
 
 async def _has_beaten(line: socket.socket) -> bool:
-    """Has its heart beaten since it was last asked (`notifier.heart`)?"""
+    """Has its heart beaten since it was last asked (`notifier.processes.heart`)?"""
     try:
         return bool(line.recv(BEATS_MAX))
     except OSError:  # nothing there; or its end of the line is gone, and soon so is the child

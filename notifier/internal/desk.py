@@ -12,11 +12,11 @@ from aiohttp import web
 from notifier import events
 from notifier.config import Settings
 from notifier.errors import Unavailable
+from notifier.internal.lookup import VIEW_BEHIND, Lookup
+from notifier.internal.problems import problem
 from notifier.kafka.access import Access
 from notifier.kafka.admin import Admin
 from notifier.kafka.reader import Reader
-from notifier.lookup import VIEW_BEHIND, Lookup
-from notifier.problems import problem
 from notifier.topics import Topics
 from notifier.views import RedisViews
 

@@ -15,8 +15,8 @@ from enum import StrEnum
 
 import msgspec
 
-from notifier.command import Wanted
-from notifier.delivery_report import Delivery, State
+from notifier.deliveries.command import Wanted
+from notifier.deliveries.delivery_report import Delivery, State
 
 
 class Verdict(StrEnum):

@@ -14,11 +14,11 @@ from functools import partial
 
 import msgspec
 
-from consumers.callees import Callee
-from consumers.lanes import untold
-from consumers.means import Shared
+from consumers.telling.callees import Callee
+from consumers.telling.lanes import untold
+from consumers.telling.means import Shared
 from notifier import events
-from notifier.delivery import DeliveryRecord, Lane, Ref, lane_key, wait
+from notifier.deliveries.delivery import DeliveryRecord, Lane, Ref, lane_key, wait
 from notifier.events import Telling
 from notifier.ports import Chunk
 from notifier.record import Stored

@@ -130,7 +130,7 @@ def configure(*, service: str, instance: str, otlp_endpoint: str | None) -> None
     if otlp_endpoint is None:
         _Current.sink = None
         return
-    from notifier.otlp import Exported, exporter_to  # noqa: PLC0415 - an extra, which most installations lack
+    from notifier.watching.otlp import Exported, exporter_to  # noqa: PLC0415 - an extra, which most installations lack
 
     _Current.sink = Exported(service, instance, exporter_to(otlp_endpoint))
 

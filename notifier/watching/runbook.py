@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from notifier.catalogue import STAGES, Entry
+from notifier.watching.catalogue import STAGES, Entry
 
 _HEAD = """\
 # Runbook

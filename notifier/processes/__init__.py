@@ -1,0 +1,1 @@
+"""Processes: how they listen, start, are kept, read their settings again, and end."""
