@@ -244,8 +244,8 @@ def _told(health: Health, word: Command | None) -> str:
             said.append("active, and nothing was ever for it")
         case State.ACTIVE, _ if is_called_one_by_one(health.failures_in_a_row):
             said.append(
-                f"active, and failed {health.failures_in_a_row} times in a row: it is called one at a time, with pauses of up to "
-                f"{PROBE_S_MAX:.0f} s, until it accepts"
+                f"active, and failed {health.failures_in_a_row} times in a row: it is called one at a time, when something is "
+                f"due and with pauses of up to {PROBE_S_MAX:.0f} s, until it accepts"
             )
         case State.ACTIVE, _:
             pass

@@ -11,6 +11,7 @@ from notifier.cli.looking import Look
 from notifier.cli.words import clock_time_of, plain
 from notifier.deliveries import command
 from notifier.deliveries.command import Command
+from notifier.errors import NewerStateError
 
 
 async def pending_words(look: Look, obeyed: Mapping[tuple[str, int], int]) -> dict[str, Command]:
@@ -25,8 +26,8 @@ async def pending_words(look: Look, obeyed: Mapping[tuple[str, int], int]) -> di
         async for one in records:
             try:
                 said = command.from_record(one.stored.record)
-            except msgspec.DecodeError:
-                continue  # none of ours
+            except (msgspec.DecodeError, NewerStateError):
+                continue  # none of ours, or of a later release, whose own command reads it
             is_obeyed = one.stored.offset <= obeyed.get((said.endpoint, one.partition), -1)
             if said.command != "redrive" and not is_obeyed:
                 last = found.get(said.endpoint, said)

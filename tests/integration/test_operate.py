@@ -258,7 +258,10 @@ def test_what_waits_for_one_that_fails_is_not_said_to_be_next(shop: Shop, say: S
 
     endpoints, deliveries = say("endpoints", "list"), " ".join(say("deliveries", "list").split())
     assert "one by one" in endpoints
-    assert "times in a row: it is called one at a time, with pauses of up to 60 s, until it accepts" in endpoints
+    assert (
+        "times in a row: it is called one at a time, when something is due and with pauses of up to 60 s, until it accepts"
+        in endpoints
+    )
     assert "its endpoint fails, and is called one by one" in deliveries
     assert "next" not in deliveries.partition("T1")[2]
 
