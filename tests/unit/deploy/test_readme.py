@@ -89,7 +89,7 @@ def _bytes(name: str) -> int:
 def test_the_reckoned_sizes_follow_from_their_formulas() -> None:
     n, e = 2, 1
     inbox, orders, deliveries = n * 1.44 * 30, n * 1.79 * 14 + 1.79 * 386, e * (n * 0.80 + 0.80 * 29)
-    redis = 7 * (0.42 + 0.24 * e) + 393 * 0.055 + 23 * 0.057 * e
+    redis = 7 * (0.40 + 0.22 * e) + 393 * 0.048 + 23 * 0.056 * e
 
     for reckoned in (
         f"≈ {n * (1.44 + 1.79 + 0.80 * e):.1f} · R",
