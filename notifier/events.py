@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 
-from notifier.errors import NewerStateError
 from notifier.evidence import Evidence, rfc3339
 from notifier.facts import Facts, Status
 from notifier.order import Changed, Known, Payment, RefundEntry, Summary
 from notifier.record import Record
+from notifier.versioned import reader
 
 STATE_VERSION = 1
 """Of the shape of `facts`. A process that meets a higher one than it knows must not touch that order."""
@@ -72,10 +72,6 @@ class OrderRecord(msgspec.Struct, frozen=True):
     state_version: int
 
 
-class _Head(msgspec.Struct):
-    state_version: int
-
-
 class _Cause(msgspec.Struct):
     event: OrderEvent
 
@@ -97,8 +93,7 @@ class _Webhook(msgspec.Struct):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(OrderRecord).decode
-_decode_head = msgspec.json.Decoder(_Head).decode
+_read = reader(OrderRecord, STATE_VERSION)
 _decode_cause = msgspec.json.Decoder(_Cause).decode
 _decode_told = msgspec.json.Decoder(_Told).decode
 
@@ -151,15 +146,7 @@ def from_record(record: Record) -> OrderRecord:
         NewerStateError: a later release wrote it.
         msgspec.DecodeError: it is none of ours.
     """
-    try:
-        event = _decode(record.value)
-    except msgspec.ValidationError:
-        if _decode_head(record.value).state_version > STATE_VERSION:
-            raise NewerStateError from None
-        raise
-    if event.state_version > STATE_VERSION:
-        raise NewerStateError
-    return event
+    return _read(record)
 
 
 def cause_of(record: Record) -> OrderEvent:
