@@ -205,7 +205,7 @@ class RedisViews:
             WrongPolicyError: `maxmemory-policy` is not `noeviction`.
             Unavailable: no answer.
         """
-        async with _answering(self._timeout_s):
+        async with self._answering():
             memory = await self._redis.info("memory")
         policy = memory.get("maxmemory_policy", "noeviction")
         if policy != "noeviction":
@@ -235,7 +235,7 @@ class RedisViews:
 
     async def _asked(self, answer: Awaitable[object]) -> object:
         try:
-            async with _answering(self._timeout_s):
+            async with self._answering():
                 return await answer
         except ResponseError as error:  # NoPermissionError and its like
             raise Unavailable("redis", type(error).__name__) from error
@@ -249,14 +249,14 @@ class RedisViews:
         """
         view = self._view(topic, partition)
         while True:
-            async with _answering(self._timeout_s):
+            async with self._answering():
                 found = await self._redis.hmget(view[0], [_POSITION, _RESTED, *keys])
             position, rested, *packed = cast("list[bytes | None]", found)  # the connection decodes nothing
             entries: list[Kept | Pointer | None] = [_kept(one) if one is not None else None for one in packed]
             missing = [at for at, entry in enumerate(entries) if entry is None] if rested is not None else []
             if missing:
                 where = [name for at in missing for name in (self._small(topic, partition, keys[at]), keys[at])]
-                async with _answering(self._timeout_s):
+                async with self._answering():
                     position_then, *resting = await self._read_resting(keys=view, args=where)
                 if position_then != position:
                     continue
@@ -288,7 +288,7 @@ class RedisViews:
             )
         ]
         arguments = ["" if expected is None else expected, position, _list(flat), _list(changes)]
-        async with _answering(self._timeout_s):
+        async with self._answering():
             return bool(await self._move(keys=keys, args=arguments))
 
     async def due(
@@ -296,7 +296,7 @@ class RedisViews:
     ) -> list[tuple[bytes, int]]:
         """The keys of a group that are due from one time to another (None: at any time) and when, the longest due first."""
         until = "+inf" if until_ms is None else until_ms
-        async with _answering(self._timeout_s):
+        async with self._answering():
             found = await self._redis.zrangebyscore(
                 self._due(topic, partition, group), from_ms, until, start=0, num=limit, withscores=True
             )
@@ -305,7 +305,7 @@ class RedisViews:
     async def due_groups(self, topic: str, partition: int) -> list[DueGroup]:
         """What the due index holds, group by group; none that is empty."""
         prefix = self._due(topic, partition, "")
-        async with _answering(self._timeout_s):
+        async with self._answering():
             found = await self._due_groups(keys=self._view(topic, partition))
         each = iter(cast("list[bytes | int]", found))
         return [
@@ -315,7 +315,7 @@ class RedisViews:
 
     async def rested_upto(self, topic: str, partition: int) -> int:
         """The offset below which every record was offered to `rest`."""
-        async with _answering(self._timeout_s):
+        async with self._answering():
             rested = await self._redis.hget(self._name(topic, partition, "view"), _RESTED.decode())
         return int(rested) if rested is not None else 0
 
@@ -329,7 +329,7 @@ class RedisViews:
                 _OFFSET.pack(pointer.offset),
                 _POINTER.pack(*pointer),
             )
-        async with _answering(self._timeout_s):
+        async with self._answering():
             await self._rest(keys=self._view(topic, partition), args=arguments)
 
     async def drop_below(self, topic: str, partition: int, start: int) -> None:
@@ -338,13 +338,27 @@ class RedisViews:
         numbers = [(swept + step) % _SMALL_HASHES for step in range(_SWEPT_AT_ONCE)]
         self._swept[topic, partition] = (swept + _SWEPT_AT_ONCE) % _SMALL_HASHES
         names = [self._name(topic, partition, f"resting:{number}") for number in numbers]
-        async with _answering(self._timeout_s):
+        async with self._answering():
             await self._drop(keys=names, args=[_OFFSET.pack(start)])
 
     async def forget(self, topic: str, partition: int) -> None:
         """Throw the view away."""
-        async with _answering(self._timeout_s):
+        async with self._answering():
             await self._forget(keys=self._view(topic, partition))
+
+    @asynccontextmanager
+    async def _answering(self) -> AsyncIterator[None]:
+        """
+        As `_answering`. Where a connection failed, those at rest go too: each was made before, and would fail once more.
+
+        One that was made while Redis asked for another password is never let in, though the password is the old one again.
+        """
+        async with _answering(self._timeout_s):
+            try:
+                yield
+            except RedisConnectionError:
+                await self._redis.connection_pool.disconnect(inuse_connections=False)
+                raise
 
     def _name(self, topic: str, partition: int, what: str) -> str:
         return f"{self._prefix}:{{{topic}:{partition}}}:{what}"
