@@ -349,16 +349,35 @@ class RedisViews:
     @asynccontextmanager
     async def _answering(self) -> AsyncIterator[None]:
         """
-        As `_answering`. Where a connection failed, those at rest go too: each was made before, and would fail once more.
+        What time will mend is Unavailable; any other answer of Redis is a mistake of ours and stays what it is.
 
-        One that was made while Redis asked for another password is never let in, though the password is the old one again.
+        Where a connection was cut, those at rest go too: mostly they were cut with it, and each would fail anew, long after Redis
+        answers again.
         """
-        async with _answering(self._timeout_s):
-            try:
+        try:
+            async with asyncio.timeout(self._timeout_s):
                 yield
-            except RedisConnectionError:
+        except (
+            TimeoutError,
+            RedisConnectionError,
+            RedisTimeoutError,
+            ReadOnlyError,
+            OutOfMemoryError,
+            MasterDownError,
+            TryAgainError,
+            NoScriptError,  # it was loaded a moment ago: somebody flushes the scripts, or Redis is failing over
+            NoPermissionError,  # a person's to mend, and who is told of it by the outage's lines; nothing of ours is wrong
+        ) as error:
+            if isinstance(error, RedisConnectionError):
                 await self._redis.connection_pool.disconnect(inuse_connections=False)
-                raise
+            raise Unavailable("redis", UNTRUSTED if _is_untrusted(error) else type(error).__name__) from error
+        except ResponseError as error:
+            # ACL: a script of ours does what this user may not, which is told otherwise than a command's NOPERM
+            if str(error).startswith(
+                ("MISCONF", "NOREPLICAS", "CLUSTERDOWN", "LOADING", "BUSY", "OOM", "READONLY", "ACL")
+            ):
+                raise Unavailable("redis", str(error).split(maxsplit=1)[0]) from error
+            raise
 
     def _name(self, topic: str, partition: int, what: str) -> str:
         return f"{self._prefix}:{{{topic}:{partition}}}:{what}"
@@ -386,28 +405,3 @@ def _list(texts: Sequence[bytes]) -> bytes:
 
 def _kept(packed: bytes) -> Kept:
     return Kept(_OFFSET.unpack_from(packed)[0], packed[_OFFSET.size :])
-
-
-@asynccontextmanager
-async def _answering(within_s: float) -> AsyncIterator[None]:
-    """What time will mend is Unavailable; any other answer of Redis is a mistake of ours and stays what it is."""
-    try:
-        async with asyncio.timeout(within_s):
-            yield
-    except (
-        TimeoutError,
-        RedisConnectionError,
-        RedisTimeoutError,
-        ReadOnlyError,
-        OutOfMemoryError,
-        MasterDownError,
-        TryAgainError,
-        NoScriptError,  # it was loaded a moment ago: somebody flushes the scripts, or Redis is failing over
-        NoPermissionError,  # a person's to mend, and who is told of it by the outage's lines; nothing of ours is wrong
-    ) as error:
-        raise Unavailable("redis", UNTRUSTED if _is_untrusted(error) else type(error).__name__) from error
-    except ResponseError as error:
-        # ACL: a script of ours does what this user may not, which is told otherwise than a command's NOPERM
-        if str(error).startswith(("MISCONF", "NOREPLICAS", "CLUSTERDOWN", "LOADING", "BUSY", "OOM", "READONLY", "ACL")):
-            raise Unavailable("redis", str(error).split(maxsplit=1)[0]) from error
-        raise

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
+from redis.asyncio import Redis
 
 from notifier.errors import Unavailable
 from notifier.ports import DueChange, DueGroup, Kept, Pointer, ViewStore
@@ -207,6 +209,28 @@ async def test_a_redis_that_hangs_up_is_asked_once() -> None:
         await views.close()
 
     assert connections == 1
+
+
+async def test_connections_that_were_cut_together_fail_together(redis_url: str, key_prefix: str) -> None:
+    """
+    Once one has failed and Redis answers, nobody meets another of them.
+
+    They lay in the pool until so many were wanted at once, and each failed then: an outage was told that had long been over.
+    """
+    at_once = 4
+    admin, views = Redis.from_url(redis_url, protocol=2), RedisViews(redis_url, key_prefix=key_prefix)
+    strangers = {client["id"] for client in await admin.client_list()}
+    await asyncio.gather(*(views.read(TOPIC, P, []) for _ in range(at_once)))
+    for client in await admin.client_list():
+        if client["id"] not in strangers:
+            await admin.client_kill_filter(_id=client["id"])
+    with suppress(Unavailable):
+        await views.read(TOPIC, P, [])
+
+    await asyncio.gather(*(views.read(TOPIC, P, []) for _ in range(at_once)))
+
+    await views.close()
+    await admin.aclose()
 
 
 async def test_a_redis_that_says_nothing_is_unavailable_in_time() -> None:
