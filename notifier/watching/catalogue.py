@@ -79,7 +79,8 @@ _DOOR = (
         "notification.not_stored",
         "error",
         "channel order evidence_id reason body_bytes duration_ms count error where",
-        "A notification was answered 503, because it could not be made durable or judged in time. AlipayHK sends it again.",
+        "A notification was answered 503, because it could not be made durable or judged in time. AlipayHK sends it again."
+        " Where Kafka only answered too late it lies in the inbox after all, and counts once.",
         "`kafka_timeout`, `kafka_full`: look at Kafka. `no_key`: every key of the channel has expired, add the new one."
         " `notify_verify`: AlipayHK's gateway does not answer. `stopping`: none. `internal_error`: report `error` and `where`.",
         metrics="notifications_total",
