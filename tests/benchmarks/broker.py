@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from notifier.kafka.access import Access
 from notifier.topics import TopicPlan
@@ -39,7 +40,10 @@ class Broker:
     async def committed(self, group: str, topic: str, partitions: int) -> int:
         """How many records of a topic a group has committed."""
         tps = [TopicPartition(topic, partition) for partition in range(partitions)]
-        answer = await self._admin.list_consumer_group_offsets(group, partitions=tps)
+        try:
+            answer = await self._admin.list_consumer_group_offsets(group, partitions=tps)
+        except GroupCoordinatorNotAvailableError:
+            return 0  # a broker of this minute, that no group has asked for one yet
         return sum(max(found.offset, 0) for found in answer.values())
 
 
