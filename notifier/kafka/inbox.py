@@ -55,6 +55,8 @@ class Inbox:
         self._unacknowledged = 0
         self._unacknowledged_max = unacknowledged_max
         self._queues: list[deque[_Waiting]] = []
+        self._early: deque[_Waiting] = deque()
+        """What came before the partitions were known: it waits as long as any other."""
         self._deadlines: deque[tuple[float, asyncio.Future[None]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -77,7 +79,7 @@ class Inbox:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._is_closed = True
-        for waiting in (waiting for queue in self._queues for waiting in queue):
+        for waiting in (waiting for queue in (self._early, *self._queues) for waiting in queue):
             if not waiting.written.done():
                 waiting.written.set_exception(_stopping())
         for task in self._running:
@@ -129,22 +131,30 @@ class Inbox:
         """
         if self._is_closed:
             raise _stopping()
-        if not self._queues:
-            raise Unavailable("kafka", "kafka_timeout")
         if self._unacknowledged >= self._unacknowledged_max:
             raise Unavailable("kafka", "kafka_full")
-        partition = partition_of(record.key, len(self._queues))
         written = self._loop.create_future()
         self._expect(written)
-        queue = self._queues[partition]
-        queue.append(_Waiting(record, written))
-        if len(queue) == 1:
-            self._run(self._write(partition, queue))
+        waiting = _Waiting(record, written)
+        if self._queues:
+            self._put(waiting)
+        else:
+            while self._early and self._early[0].written.done():  # too late: it was answered for
+                self._early.popleft()
+            self._early.append(waiting)
         self._unacknowledged += 1
         try:
             await written
         finally:
             self._unacknowledged -= 1
+
+    def _put(self, waiting: _Waiting) -> None:
+        """Let it be written with what is next for its partition."""
+        partition = partition_of(waiting.record.key, len(self._queues))
+        queue = self._queues[partition]
+        queue.append(waiting)
+        if len(queue) == 1:
+            self._run(self._write(partition, queue))
 
     async def _write(self, partition: int, queue: deque[_Waiting]) -> None:
         """Write what waits for a partition, one batch after another, until nothing does. What waits stays at the queue's head."""
@@ -193,6 +203,8 @@ class Inbox:
         """Learn the inbox's partitions, however long Kafka is away."""
         partitions = await self._outages.ride_out(lambda: self._producer.partitions_of(self._topic))
         self._queues = [deque() for _ in range(partitions)]
+        while self._early:
+            self._put(self._early.popleft())
 
     async def _ask_regularly(self) -> None:
         """

@@ -35,6 +35,8 @@ class Broker:
         self.failure: Unavailable | None = None
         self.timeout_s: float | None = None
         self.is_away = False
+        self.is_known = asyncio.Event()
+        self.is_known.set()
 
     def give_up_after(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
@@ -46,6 +48,7 @@ class Broker:
         return None
 
     async def partitions_of(self, _: str) -> int:
+        await self.is_known.wait()
         return PARTITIONS
 
     async def ask(self) -> None:
@@ -61,10 +64,13 @@ class Broker:
         return list(range(len(records)))
 
 
+def unopened(broker: Broker, *, unacknowledged_max: int = 100, timeout_s: float = 60.0) -> Inbox:
+    return Inbox(cast(Producer, broker), "t.inbox.v1", timeout_s=timeout_s, unacknowledged_max=unacknowledged_max)
+
+
 @asynccontextmanager
 async def an_inbox(broker: Broker, *, unacknowledged_max: int = 100, timeout_s: float = 60.0) -> AsyncIterator[Inbox]:
-    inbox = Inbox(cast(Producer, broker), "t.inbox.v1", timeout_s=timeout_s, unacknowledged_max=unacknowledged_max)
-    async with inbox:
+    async with unopened(broker, unacknowledged_max=unacknowledged_max, timeout_s=timeout_s) as inbox:
         async with asyncio.timeout(5):
             while not inbox.is_ready:  # noqa: ASYNC110 - turns of the loop, no time
                 await asyncio.sleep(0)
@@ -141,6 +147,53 @@ async def test_an_append_gives_up_in_its_own_time_and_is_not_sent_after_that() -
         await inbox.append(a_record(3))
 
     assert [[record.value for record in records] for _, records in broker.batches] == [[b"0", b"1"], [b"3"]]
+
+
+async def test_what_comes_before_the_partitions_are_known_waits_for_them() -> None:
+    """A restart answered 503 to whoever posted in its first tenth of a second; AlipayHK sends that again after minutes."""
+    broker = Broker()
+    broker.is_known.clear()
+    broker.may_acknowledge.set()
+    keys = [b"shop-hkd/T%d" % number for number in range(20)]
+    async with asyncio.timeout(5), unopened(broker) as inbox, asyncio.TaskGroup() as tasks:
+        appends = [tasks.create_task(inbox.append(a_record(number, key))) for number, key in enumerate(keys)]
+        await asyncio.sleep(0)
+        assert (inbox.is_ready, inbox.unacknowledged) == (False, len(keys))
+
+        broker.is_known.set()
+        await asyncio.gather(*appends)
+
+    assert sorted((partition, records[0].key) for partition, records in broker.batches) == sorted(
+        {partition_of(key, PARTITIONS): key for key in reversed(keys)}.items()
+    )
+    assert sum(len(records) for _, records in broker.batches) == len(keys)
+
+
+async def test_where_kafka_is_away_from_the_start_each_waits_its_time_and_none_is_kept() -> None:
+    """As in any other outage: 503 in time, `kafka_full` beyond the bound, `stopping` at the end; nothing of it is sent later."""
+    broker = Broker()
+    broker.is_known.clear()
+    async with asyncio.timeout(5):
+        async with unopened(broker, unacknowledged_max=2, timeout_s=TIMEOUT_S) as inbox:
+            outcomes = await asyncio.gather(*(_outcome(inbox) for _ in range(3)))
+            later = await _outcome(inbox)
+            inbox.give_up_after(60.0)
+            waiting = asyncio.gather(_outcome(inbox))
+            await asyncio.sleep(0)
+        assert [*outcomes, later, *await waiting] == ["kafka_timeout"] * 2 + ["kafka_full", "kafka_timeout", "stopping"]
+    assert broker.batches == []
+
+
+async def test_what_was_answered_for_is_not_sent_once_the_partitions_are_known() -> None:
+    broker = Broker()
+    broker.is_known.clear()
+    broker.may_acknowledge.set()
+    async with asyncio.timeout(5), unopened(broker, timeout_s=TIMEOUT_S) as inbox:
+        assert await _outcome(inbox) == "kafka_timeout"
+        broker.is_known.set()
+        await inbox.append(a_record(7))
+
+    assert [[record.value for record in records] for _, records in broker.batches] == [[b"7"]]
 
 
 @pytest.fixture
