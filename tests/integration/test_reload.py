@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from notifier.alipayhk.compose import compose
 from notifier.local.ports import free_ports
-from tests.integration.test_run import Program, is_line
+from tests.program import Program, is_line
 from tests.topics import create_topics
 
 ROOT = Path(__file__).parents[2]
@@ -65,22 +65,16 @@ keys = {keys}
     @asynccontextmanager
     async def running(self, *words: str) -> AsyncIterator[Program]:
         """`notifier …` while the block runs."""
-        program = Program(
-            await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "notifier", *words),
-                cwd=self.folder,
-                env={"PATH": os.defpath, "PYTHONPATH": str(ROOT)},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=PIPE,
-                stderr=PIPE,
-            )
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "notifier", *words),
+            cwd=self.folder,
+            env={"PATH": os.defpath, "PYTHONPATH": str(ROOT)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=PIPE,
+            stderr=PIPE,
         )
-        try:
+        async with Program.of(process) as program:
             yield program
-        finally:
-            if program.process.returncode is None:
-                program.process.kill()
-            await program.process.communicate()
 
     async def post(self, order: str, key: rsa.RSAPrivateKey = FIRST) -> int:
         """One notification; the status of its answer."""

@@ -8,9 +8,9 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,10 @@ from notifier import config
 from notifier.cli import main
 from notifier.local import Services
 from notifier.local.ports import free_ports
+from tests.program import WITHIN_S, Program, is_line
 
-WITHIN_S = 60.0
 WEBHOOK_WITHIN_S = 5.0
 """Where nothing else is to be done, a tenth of a second."""
-ENDS_WITHIN_S = 30.0
 SERVICES = ("ingress", "orders", "fanout")
 
 
@@ -47,13 +46,8 @@ class Shop:
     @asynccontextmanager
     async def running(self, *words: str) -> AsyncIterator[Program]:
         """`notifier …` in a terminal of its own, while the block runs."""
-        program = Program(await self.start(*words))
-        try:
+        async with Program.of(await self.start(*words)) as program:
             yield program
-        finally:
-            if program.process.returncode is None:
-                program.process.kill()
-            await program.process.communicate()
 
     async def start(self, *words: str) -> Process:
         """`notifier …`, begun."""
@@ -65,69 +59,6 @@ class Shop:
             stdout=PIPE,
             stderr=PIPE,
         )
-
-
-@dataclass
-class Program:
-    """A command that runs until it is told to end."""
-
-    process: Process
-    said: list[dict[str, Any]] = field(default_factory=list)
-
-    async def until(self, is_wanted: Callable[[dict[str, Any]], bool], within_s: float = WITHIN_S) -> dict[str, Any]:
-        """Read its JSON lines up to the first that is wanted."""
-        assert self.process.stdout is not None
-        async with asyncio.timeout(within_s):
-            async for line in self.process.stdout:
-                self.said.append(json.loads(line))
-                if is_wanted(self.said[-1]):
-                    return self.said[-1]
-        raise AssertionError(f"it ended without: {self.said}")
-
-    async def has_complained(self, words: str) -> None:
-        """Read what it says beside its output up to a line with these words."""
-        assert self.process.stderr is not None
-        async with asyncio.timeout(WITHIN_S):
-            async for line in self.process.stderr:
-                if words in line.decode():
-                    return
-        raise AssertionError(f"it ended without saying: {words}")
-
-    async def until_each(self, *wanted: tuple[str, str]) -> list[dict[str, Any]]:
-        """Read up to where each of these events, by services, was told, in whatever order; the first line of each."""
-        waiting = set(wanted)
-        found = []
-        while waiting:
-            found.append(await self.until(lambda line: (line["event"], line["service"]) in waiting))
-            waiting.remove((found[-1]["event"], found[-1]["service"]))
-        return found
-
-    async def all_at_work(self) -> None:
-        """Until the ingress listens and both consumers have their partitions."""
-        await self.until_each(
-            ("service.started", "ingress"), ("partitions.assigned", "orders"), ("partitions.assigned", "fanout")
-        )
-
-    async def ends(self, how: signal.Signals) -> int:
-        """Tell it to end; its exit status, once it and every process that shares its stderr are gone."""
-        self.process.send_signal(how)
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        async with asyncio.timeout(ENDS_WITHIN_S):
-            self.said += [json.loads(line) for line in (await self.process.stdout.read()).splitlines()]
-            await self.process.stderr.read()
-            return await self.process.wait()
-
-    def pid_of(self, name: str) -> int:
-        """The newest process of that service."""
-        return [int(line["pid"]) for line in self.said if line["event"] == "child.started" and line["child"] == name][
-            -1
-        ]
-
-
-def is_line(**wanted: object) -> Callable[[dict[str, Any]], bool]:
-    """A log line with these members."""
-    return lambda line: wanted.items() <= line.items()
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ from notifier.local.ports import HOST, free_ports
 from notifier.topics import Topics
 from notifier.views import RedisViews
 from tests.integration.secured import USERS, Secured, password, secured
-from tests.integration.test_run import Shop, is_line
+from tests.integration.test_run import Shop
+from tests.program import is_line
 
 TOPICS = Topics("alipayhk")
 NAMES = ("inbox", "orders", "deliveries", "commands", "quarantine")
