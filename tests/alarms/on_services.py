@@ -29,7 +29,7 @@ async def no_ingress(product: Product) -> AsyncIterator[None]:
 @asynccontextmanager
 async def kafka_killed(product: Product) -> AsyncIterator[None]:
     """Kafka's process is killed, and stays away. One notification is sent."""
-    assert product.kafka is not None, "it is ours"
+    assert product.kafka is not None, "Kafka is somebody else's: not ours to stop"
     await asyncio.to_thread(product.kafka.kill)
     product.tasks.create_task(product.tell(product.order("peak")))
     yield
@@ -38,7 +38,7 @@ async def kafka_killed(product: Product) -> AsyncIterator[None]:
 @asynccontextmanager
 async def kafka_back(product: Product) -> AsyncIterator[None]:
     """Kafka is started again."""
-    assert product.kafka is not None, "it is ours"
+    assert product.kafka is not None, "Kafka is somebody else's: not ours to stop"
     await asyncio.to_thread(product.kafka.start)
     yield
 
@@ -46,7 +46,7 @@ async def kafka_back(product: Product) -> AsyncIterator[None]:
 @asynccontextmanager
 async def redis_stopped(product: Product) -> AsyncIterator[None]:
     """Redis ends, and stays away."""
-    assert product.redis_server is not None, "it is ours"
+    assert product.redis_server is not None, "Redis is somebody else's: not ours to stop"
     await asyncio.to_thread(product.redis_server.stop)
     yield
 
@@ -54,7 +54,7 @@ async def redis_stopped(product: Product) -> AsyncIterator[None]:
 @asynccontextmanager
 async def redis_back(product: Product) -> AsyncIterator[None]:
     """Redis is started again."""
-    assert product.redis_server is not None, "it is ours"
+    assert product.redis_server is not None, "Redis is somebody else's: not ours to stop"
     await asyncio.to_thread(product.redis_server.start)
     yield
 

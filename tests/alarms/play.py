@@ -15,8 +15,8 @@ from tests.alarms.see import Seen, see, without_metrics
 async def play(
     scene: Scene, services: Services, folder: Path, lines: Collection[str] | None, tell: Callable[[Seen], None]
 ) -> None:
-    """Play the rows of these lines (None: all), and tell of each when it was seen, or was not."""
-    rows = [row for row in scene.rows if lines is None or row.line in lines]
+    """Play the rows of these lines (None: all) with those that they need, and tell of each when it was seen, or was not."""
+    rows = scene.rows_of(lines)
     if not rows:
         return
     await asyncio.to_thread(_empty, folder)

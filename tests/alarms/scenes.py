@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from tests.alarms import at_the_door, on_fanout, on_jobs, on_orders, on_services
@@ -20,6 +20,16 @@ class Scene:
     rows: tuple[Row, ...]
     has_own_services: bool = False
     """Kafka and Redis that no other scene uses: they are taken away."""
+
+    def rows_of(self, lines: Collection[str] | None) -> list[Row]:
+        """The rows of these lines (None: all), in their order, with those that they need."""
+        if lines is None:
+            return list(self.rows)
+        wanted = set(lines)
+        for row in reversed(self.rows):  # what is needed comes before
+            if row.line in wanted:
+                wanted.update(row.needs)
+        return [row for row in self.rows if row.line in wanted]
 
 
 def _routine(line: str, how: str, **more: object) -> Row:
@@ -112,6 +122,7 @@ SHOP = Scene(
             fields=("partition", "offset"),
             alert="NotifierForeignRecord",
             labels={"event": "event.unreadable"},
+            needs=("position.assumed",),
         ),
         Row(
             "command.unreadable",
@@ -121,6 +132,7 @@ SHOP = Scene(
             fields=("partition",),
             alert="NotifierForeignRecord",
             labels={"event": "command.unreadable"},
+            needs=("position.assumed",),
         ),
         Row(
             "key.expiring",
@@ -141,6 +153,7 @@ SHOP = Scene(
             said={"reason": "faults"},
             count=3,
             alert="NotifierSettingsRefused",
+            needs=("position.assumed",),
         ),
         Row(
             "connections.exhausted",
@@ -175,6 +188,7 @@ SHOP = Scene(
             count=151,
             metric="sum(notifier_views_repaired_total)",
             alert="NotifierViewRepairedOften",
+            needs=("position.assumed",),
         ),
         Row(
             "view.rebuilding",
@@ -191,6 +205,7 @@ SHOP = Scene(
             level="error",
             fields=("failing", "endpoints"),
             alert="NotifierEndpointsFailing",
+            needs=("position.assumed",),
         ),
         Row(
             "endpoint.suspended",
@@ -200,12 +215,14 @@ SHOP = Scene(
             metric='max(notifier_endpoint_suspended{endpoint="shop"})',
             alert="NotifierEndpointSuspended",
             falls="NotifierEndpointSuspended",
+            needs=("position.assumed",),
         ),
         _routine(
             "endpoint.resumed",
             "`notifier endpoints resume`, as the runbook says",
             said={"endpoint": "shop", "reason": "operator"},
             fields=("by",),
+            needs=("endpoint.suspended",),
         ),
         Row(
             "delivery.attempted",
@@ -216,6 +233,7 @@ SHOP = Scene(
             fields=("retry_in_s",),
             metric='sum(notifier_endpoint_waiting{endpoint="tickets"})',
             alert="NotifierDeliveriesWaiting",
+            needs=("position.assumed",),
         ),
         Row(
             "delivery.exhausted",
@@ -225,6 +243,7 @@ SHOP = Scene(
             said={"endpoint": "tickets"},
             fields=("order", "event_id"),
             alert="NotifierDeadLetters",
+            needs=("delivery.attempted",),
         ),
         Row(
             "redrive.begun",
@@ -235,6 +254,7 @@ SHOP = Scene(
             fields=("deliveries", "by"),
             metric='sum(notifier_deliveries_total{endpoint="tickets", outcome="accepted"})',
             falls="NotifierDeliveriesWaiting",
+            needs=("delivery.exhausted",),
         ),
         Row(
             "endpoints.recovered",
@@ -244,6 +264,7 @@ SHOP = Scene(
             fields=("endpoints",),
             metric=None,
             from_start=True,
+            needs=("endpoints.failing",),
         ),
         Row(
             "job.progress",
@@ -255,6 +276,7 @@ SHOP = Scene(
             alert="NotifierJobSilent",
             falls="NotifierJobSilent",
             from_start=True,
+            needs=("position.assumed",),
         ),
         Row(
             "delivery.skipped",
@@ -263,6 +285,7 @@ SHOP = Scene(
             said={"endpoint": "shop"},
             fields=("order", "event_id", "version"),
             metric='sum(notifier_deliveries_total{endpoint="shop", outcome="skipped"})',
+            needs=("position.assumed",),
         ),
         Row(
             "job.progress",
@@ -275,9 +298,10 @@ SHOP = Scene(
             alert="NotifierJobBehind",
             falls="NotifierJobBehind",
             from_start=True,
+            needs=("partition.stuck",),
         ),
-        _routine("notification.accepted", "a notification", fields=("channel", "order", "evidence_id")),
-        _routine("order.changed", "a notification", fields=("order", "event_type", "version")),
+        _routine("notification.accepted", "a notification", fields=("channel", "order", "evidence_id"), needs=("position.assumed",)),
+        _routine("order.changed", "a notification", fields=("order", "event_type", "version"), needs=("position.assumed",)),
         Row(
             "evidence.repeated",
             "a notification, twice",
@@ -287,7 +311,7 @@ SHOP = Scene(
             metric="sum(notifier_evidence_repeated_total)",
         ),
         _routine("partitions.assigned", "a start", fields=("topic", "partitions")),
-        _routine("settings.reloaded", "SIGHUP", fields=("changed", "count")),
+        _routine("settings.reloaded", "SIGHUP", fields=("changed", "count"), needs=("key.expiring",)),
     ),
 )
 
@@ -329,12 +353,14 @@ AWAY = Scene(
             metric='sum(notifier_notifications_total{outcome="not_stored"})',
             alert="NotifierNotStored",
             from_start=True,
+            needs=("kafka.unavailable",),
         ),
         Row(
             "library.reported",
             "without Kafka for a while",
             fields=("logger", "line", "message"),
             from_start=True,
+            needs=("kafka.unavailable",),
         ),
         Row(
             "kafka.unavailable",
@@ -352,6 +378,7 @@ AWAY = Scene(
             fields=("since_s",),
             metric=None,
             falls="NotifierKafkaUnavailable",
+            needs=("kafka.unavailable",),
         ),
         Row(
             "redis.unavailable",
@@ -378,6 +405,7 @@ AWAY = Scene(
             fields=("since_s",),
             metric=None,
             falls="NotifierRedisUnavailable",
+            needs=("redis.unavailable",),
         ),
         Row(
             "service.cut_off",
@@ -387,7 +415,7 @@ AWAY = Scene(
             metric=None,
         ),
         Row("service.stopped", "SIGTERM", on_services.ended, level="info", fields=("reason",), metric=None),
-        _routine("partitions.revoked", "SIGTERM", fields=("partitions",)),
+        _routine("partitions.revoked", "SIGTERM", fields=("partitions",), needs=("service.stopped",)),
     ),
     has_own_services=True,
 )

@@ -64,8 +64,13 @@ async def _see(row: Row, product: Product, seen: Seen) -> None:
     scrapes, loop = product.scrapes, asyncio.get_running_loop()
     marks = {} if row.from_start else product.marks()
     await next_round(scrapes)
+    if row.goes_away:
+
+        async def is_there() -> bool:
+            return figure(scrapes, row) is not None
+
+        await until(is_there, SEEN_WITHIN_S, f"{row.expression} is there before")
     seen.before = seen.after = figure(scrapes, row)
-    assert seen.before is not None or not row.goes_away, f"{row.expression} was not there before"
     assert row.from_start or not is_raised(scrapes, row.alert, row), f"{row.alert} is raised before"
     began = loop.time()
     async with nullcontext() if row.play is None else row.play(product):

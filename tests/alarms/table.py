@@ -54,6 +54,8 @@ class Row:
     """The alert that must be over once this is mended."""
     from_start: bool = False
     """The line may have been said before."""
+    needs: tuple[str, ...] = ()
+    """Lines whose rows come before in the scene, and leave behind what this one begins with; they are always played with it."""
 
     @property
     def expression(self) -> str | None:

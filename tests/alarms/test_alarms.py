@@ -11,7 +11,7 @@ import uvloop
 from notifier.local import Services
 from notifier.watching.catalogue import CATALOGUE, Entry
 from tests.alarms.play import play
-from tests.alarms.scenes import ROWS, SCENES
+from tests.alarms.scenes import ROWS, SCENES, Scene
 from tests.alarms.see import Seen
 from tests.alarms.table import ENTRIES, RULES, Row
 
@@ -50,6 +50,17 @@ def test_a_row_asks_for_what_the_catalogue_knows(row: Row) -> None:
     known = {*ENTRIES[row.line].fields, "service"}
     assert set(row.fields) | set(row.said) <= known
     assert {row.alert, row.falls} - {None} <= RULES.keys()
+
+
+@pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)
+def test_a_fault_can_be_played_alone(scene: Scene) -> None:
+    """One asked for alone began without the process that another starts, and failed; what it needs comes before it, and with it."""
+    for row in scene.rows:
+        played = scene.rows_of([row.line])
+
+        at = played.index(row)
+        assert set(row.needs) <= {one.line for one in played[:at]}
+        assert [one for one in scene.rows if one in played] == played
 
 
 @pytest.mark.services

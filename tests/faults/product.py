@@ -58,7 +58,7 @@ class Part:
     @property
     def pid(self) -> int:
         """Of the running process."""
-        assert self._process is not None, "it was started"
+        assert self._process is not None, f"{self.name} was never started"
         return self._process.pid
 
     async def start(self) -> None:
@@ -128,7 +128,7 @@ class Part:
     async def _ended_by(self, signum: signal.Signals) -> int:
         self.is_wanted = False
         process = self._process
-        assert process is not None, "it was started"
+        assert process is not None, f"{self.name} was never started"
         if process.returncode is None:
             process.send_signal(signum)
         try:

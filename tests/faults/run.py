@@ -95,7 +95,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 async def _play(fault: Fault, services: Services, folder: Path, wish: Wish, outcome: Outcome) -> None:
-    assert services.kafka is not None, "it is ours to stop"
+    assert services.kafka is not None, "Kafka is somebody else's: not ours to stop"
     assert services.redis is not None, "likewise"
     accounts, clock = open_accounts(), SystemClock()
     sendings = plan(wish.seed, wish.orders, [account.channel for account in accounts])
