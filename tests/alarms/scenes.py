@@ -300,8 +300,15 @@ SHOP = Scene(
             from_start=True,
             needs=("partition.stuck",),
         ),
-        _routine("notification.accepted", "a notification", fields=("channel", "order", "evidence_id"), needs=("position.assumed",)),
-        _routine("order.changed", "a notification", fields=("order", "event_type", "version"), needs=("position.assumed",)),
+        _routine(
+            "notification.accepted",
+            "a notification",
+            fields=("channel", "order", "evidence_id"),
+            needs=("position.assumed",),
+        ),
+        _routine(
+            "order.changed", "a notification", fields=("order", "event_type", "version"), needs=("position.assumed",)
+        ),
         Row(
             "evidence.repeated",
             "a notification, twice",

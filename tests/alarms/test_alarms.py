@@ -54,7 +54,7 @@ def test_a_row_asks_for_what_the_catalogue_knows(row: Row) -> None:
 
 @pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)
 def test_a_fault_can_be_played_alone(scene: Scene) -> None:
-    """One asked for alone began without the process that another starts, and failed; what it needs comes before it, and with it."""
+    """One asked for alone began without the process that another starts, and failed: what it needs comes with it, and before."""
     for row in scene.rows:
         played = scene.rows_of([row.line])
 
