@@ -457,21 +457,14 @@ class PartitionLoop:
             self._report()
 
     def _report(self) -> None:
-        lag = sum(
-            self._lag_of(source, done) for feed in self._feeds.values() for source, done in feed.done_upto.items()
-        )
-        ages = [feed.oldest_at_ms for feed in self._feeds.values()] + [
-            work.oldest_at_ms for work in self._works.values()
-        ]
-        oldest = min((at_ms for at_ms in ages if at_ms is not None), default=None)
-        oldest_age_s = 0.0 if oldest is None else round(max(self._clock.now_ms() - oldest, 0) / 1000, 1)
+        lag, oldest_age_s = self._lag(), self._oldest_age_s()
         in_flight = sum(feed.records_waiting for feed in self._feeds.values()) + sum(
             work.in_flight for work in self._works.values()
         )
         waiting = sum(work.waiting for work in self._works.values())
         metrics.JOB_REPORTED.of(self._job).set(self._clock.now_ms() / 1000)
-        metrics.JOB_LAG.of(self._job).set(lag)
-        metrics.JOB_OLDEST_AGE_SECONDS.of(self._job).set(oldest_age_s)
+        metrics.show(metrics.JOB_LAG, lag, self._job)
+        metrics.show(metrics.JOB_OLDEST_AGE_SECONDS, oldest_age_s, self._job)
         metrics.JOB_IN_FLIGHT.of(self._job).set(in_flight)
         metrics.JOB_WAITING.of(self._job).set(waiting)
         log.info(
@@ -483,7 +476,31 @@ class PartitionLoop:
             partitions=len(self._feeds),
             # of these no lag is known: who watches must not take that for none
             held=sum(feed.is_held or not feed.done_upto for feed in self._feeds.values()),
+            away=",".join(sorted(self._outages.current)) or None,
         )
+
+    def _lag(self) -> int | None:
+        """
+        Records of our partitions that are not done. None where that is not known: while Kafka is away or has not told us which
+        partitions are ours, and while not one of them has begun. The last number that was known would look as if it still held.
+        """
+        if not self.is_ready or "kafka" in self._outages.current:
+            return None
+        lags = [self._lag_of(source, done) for feed in self._feeds.values() for source, done in feed.done_upto.items()]
+        return sum(lags) if lags or not self._feeds else None
+
+    def _oldest_age_s(self) -> float | None:
+        """
+        How old the oldest record is that was fetched and is not done: it goes on growing, whatever is away. None where none was
+        fetched, and nobody knows whether there is one.
+        """
+        ages = [feed.oldest_at_ms for feed in self._feeds.values()] + [
+            work.oldest_at_ms for work in self._works.values()
+        ]
+        oldest = min((at_ms for at_ms in ages if at_ms is not None), default=None)
+        if oldest is None:
+            return None if self._lag() is None else 0.0
+        return round(max(self._clock.now_ms() - oldest, 0) / 1000, 1)
 
 
 async def _until_closed(work: Work, feed: Feed) -> None:

@@ -128,9 +128,17 @@ JOB_REPORTED = Family(
     "When the job last said how far it is: its silence is the alarm.",
     "service",
 )
-JOB_LAG = Family(Gauge, "job_lag", "Records that the job has not read yet.", "service")
+JOB_LAG = Family(
+    Gauge,
+    "job_lag",
+    "Records that the job has not read yet; not there while nobody knows, as without Kafka.",
+    "service",
+)
 JOB_OLDEST_AGE_SECONDS = Family(
-    Gauge, "job_oldest_age_seconds", "Age of the oldest record that is not done.", "service"
+    Gauge,
+    "job_oldest_age_seconds",
+    "Age of the oldest record that is not done; not there while nobody knows whether there is one.",
+    "service",
 )
 JOB_IN_FLIGHT = Family(Gauge, "job_in_flight", "Records being worked on.", "service")
 JOB_WAITING = Family(Gauge, "job_waiting", "Deliveries that wait for their next attempt.", "service")
@@ -147,6 +155,14 @@ LOG_LINES = Family(
     "Lines of level warning and error, by their name in the catalogue; there from the start, so that the first is seen.",
     "event level",
 )
+
+
+def show(gauge: Family[Gauge], value: float | None, *labels: str) -> None:
+    """Set a gauge. What is not known is not there: any number would be believed, and an alarm would fall for it."""
+    if value is None:
+        gauge.forget(*labels)
+    else:
+        gauge.of(*labels).set(value)
 
 
 def text() -> str:

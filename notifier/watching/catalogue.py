@@ -282,9 +282,11 @@ _JOBS = (
     _entry(
         "job.progress",
         "info",
-        "lag oldest_age_s in_flight waiting partitions held",
-        "Every 30 s from each job: how far behind it is (`lag` in records), the age of the oldest record that is not done."
-        " `held`: partitions of which it knows no lag, since their view is being built or `partition.stuck` was said of them.",
+        "lag oldest_age_s in_flight waiting partitions held away",
+        "Every 30 s from each job: how far behind it is (`lag` in records), the age of the oldest record that is not done. Both"
+        " are null where nobody knows: while Kafka is away, or before the group has taken it in. What was fetched before goes on"
+        " growing older. `held`: partitions of which it knows no lag, since their view is being built or `partition.stuck` was"
+        " said of them. `away`: what does not answer just now.",
         "Alarm when this line is missing for two minutes, or when `oldest_age_s` keeps rising: start more processes, or look for"
         " `kafka.unavailable`, `redis.unavailable`, `partition.stuck`.",
         metrics="job_reported_timestamp_seconds job_lag job_oldest_age_seconds job_in_flight job_waiting",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from notifier.app import Stop
 from notifier.errors import Unavailable
 from notifier.kafka.access import Access
 from notifier.kafka.group import Bounds, Commit, Source
+from notifier.metrics import text
 from notifier.outage import Outages
 from notifier.record import Record, Stored
 from tests.owners import FakeClock, spin
@@ -723,3 +725,52 @@ async def test_of_how_many_partitions_no_lag_is_known_is_told(job: Job, monkeypa
     job.loop._report()
 
     assert b'"held":1' in written.getvalue()
+
+
+async def test_what_is_not_known_while_kafka_is_away_does_not_look_like_all_is_well(job: Job) -> None:
+    """`lag=0 oldest_age_s=0.0` stood in the log, and in the metrics, for as long as Kafka was away."""
+    await job.give(0, records=3)
+    await job.until_taken(0, 3)
+    assert job.loop is not None
+    assert (said_by(job.loop))["lag"] == 0
+
+    job.outages.begin(Unavailable("kafka", "no answer"))
+    line = said_by(job.loop)
+
+    assert (line["lag"], line["oldest_age_s"], line["away"]) == (None, None, "kafka")
+    assert not [
+        name for name in ("job_lag", "job_oldest_age_seconds") if f'notifier_{name}{{service="orders"}}' in text()
+    ]
+
+
+async def test_what_was_fetched_grows_older_while_kafka_is_away(job: Job) -> None:
+    """Its age is known whatever is away: an alarm on it must not fall for an outage."""
+    job.gates[0] = asyncio.Event()
+    await job.give(0, records=3)
+    await spin(lambda: job.works[0].begun > 0)
+    assert job.loop is not None
+
+    job.outages.begin(Unavailable("kafka", "no answer"))
+    line = said_by(job.loop)
+
+    assert line["lag"] is None
+    assert line["oldest_age_s"] > 0.0
+    assert 'notifier_job_oldest_age_seconds{service="orders"}' in text()
+
+
+async def test_before_it_is_a_member_nobody_knows_how_far_behind_it_is(job: Job) -> None:
+    """A job that waits for its group has no partitions, which is not the same as nothing to do."""
+    assert job.loop is not None
+
+    line = said_by(job.loop)
+
+    assert (line["lag"], line["partitions"]) == (None, 0)
+
+
+def said_by(loop: PartitionLoop) -> dict[str, Any]:
+    """How far it is, as it says."""
+    written = io.BytesIO()
+    logs.configure(service="orders", instance="test", out=written)
+    loop._report()
+    line: dict[str, Any] = json.loads(written.getvalue())
+    return line
