@@ -28,11 +28,11 @@ CHARSETS = frozenset("utf-8 utf8 gbk gb2312 gb18030 us-ascii iso-8859-1".split()
 """Labels that a form's Content-Type may carry. They decide nothing: the signed field does (R9)."""
 
 _FORM = re.compile(
-    r"application/x-www-form-urlencoded[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(\"?)([a-z0-9_-]{1,20})\1[ \t]*;?[ \t]*)?",
+    r"application/x-www-form-urlencoded[ \t]*(?:;[ \t]*(?:charset[ \t]*=[ \t]*(\"?)([a-z0-9_-]{1,20})\1[ \t]*;?[ \t]*)?)?",
     re.IGNORECASE | re.ASCII,
 )
-ODD_FRAMING = re.compile(rb"\ntransfer-encoding:(?! ?chunked\r\n)|\n[0-9a-f]{17,}[\r;]", re.IGNORECASE)
-"""Of chunked requests: blanks and leading zeros that the parser passes over but another reader before us may not."""
+ODD_CODING = re.compile(rb"\ntransfer-encoding:(?! ?chunked\r\n)", re.IGNORECASE)
+"""In the head of a chunked request: blanks that the parser passes over but another reader before us may not."""
 
 _REQUEST_LINE = re.compile(rb"(?!POST )[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} (/[!-~]*)[^\r\n]* HTTP/1\.[01]\r?\n")
 

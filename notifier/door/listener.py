@@ -19,7 +19,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import MAX_MSG_QUEUE_SIZE
 
-from notifier.door.http import ODD_FRAMING, Answer, Limits, Request, Service, admit, judge_parse_error, on_wire
+from notifier.door.chunks import Chunks
+from notifier.door.http import ODD_CODING, Answer, Limits, Request, Service, admit, judge_parse_error, on_wire
 from notifier.errors import Rejected
 
 PIECE_BYTES = 16_384
@@ -47,14 +48,13 @@ class Connection(web.RequestHandler):
     __slots__ = (
         "_arrivals",
         "_arriving",
+        "_chunks",
         "_deadline",
         "_head",
         "_is_answering",
         "_is_broken",
-        "_is_chunked",
         "_is_ending",
         "_is_finishing",
-        "_last_byte",
         "_limits",
         "_listener",
         "_raw_body_bytes",
@@ -84,12 +84,11 @@ class Connection(web.RequestHandler):
         self._limits = limits
         self._arrivals: deque[_Arrived | Rejected] = deque()
         self._arriving: StreamReader | None = None  # the body that is on its way
+        self._chunks: Chunks | None = None  # its framing, where it has one
         self._head = b""  # what came of a head that is not yet whole
-        self._last_byte = b""  # of what was parsed before
         self._raw_body_bytes = 0
         self._is_broken = False  # nothing more can be read from this stream
         self._is_answering = False
-        self._is_chunked = False  # of the last request
         self._is_finishing = False  # the next answer is the last
         self._is_ending = False  # the last answer has been given
         self._wake: asyncio.Future[None] | None = None
@@ -230,28 +229,40 @@ class Connection(web.RequestHandler):
 
     def _take(self, messages: Sequence[tuple[RawRequestMessage, StreamReader]], came: bytes) -> None:
         assert self._parser is not None
-        self._is_chunked = any(message.chunked for message, _ in messages)
-        if self._is_chunked and ODD_FRAMING.search(came):
+        if self._chunks is not None and not self._chunks.follow(came):
             self._break_off(Rejected(400, "malformed"))
             return
+        self._arriving = self._chunks = None
+        is_alone = len(messages) == 1 and not self._is_answering and not self._arrivals
         for message, body in messages:
+            if message.chunked and not (is_alone and self._is_sound_so_far(came)):
+                self._break_off(Rejected(400, "malformed"))
+                return
             self._arrivals.append(_Arrived(message, body))
             self._parser.message_consumed()
         self._arriving = None if body.is_eof() else body
         self._head = b""
-        self._last_byte = came[-1:]
         self._raw_body_bytes = 0
         self._wake_up()
         if len(messages) >= MAX_MSG_QUEUE_SIZE:
             self._feed(b"")  # the parser stops after so many, with the rest of the piece in hand
 
+    def _is_sound_so_far(self, came: bytes) -> bool:
+        """
+        Begin to follow a chunked request that came by itself; whether its framing is one for all readers.
+
+        Chunks in a pipeline are not taken: nothing honest sends them, and it is there that smuggled requests hide.
+        """
+        body_at = came.index(b"\r\n\r\n", len(came) - len(came.lstrip(b"\r\n"))) + 4
+        self._chunks = Chunks()
+        return ODD_CODING.search(came, 0, body_at) is None and self._chunks.follow(came[body_at:])
+
     def _weigh_body(self, body: StreamReader, piece: bytes) -> None:
-        if self._is_chunked and ODD_FRAMING.search(self._last_byte + piece):
+        if self._chunks is not None and not self._chunks.follow(piece):
             self._break_off(Rejected(400, "malformed"))
             return
-        self._last_byte = piece[-1:]
         if body.is_eof():
-            self._arriving = None
+            self._arriving = self._chunks = None
             return
         self._raw_body_bytes += len(piece)
         if body.total_bytes > self._limits.body_bytes_max:

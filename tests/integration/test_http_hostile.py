@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -43,6 +44,8 @@ FIELDS = {
 }
 BODY = compose(FIELDS, "RSA2", KEY)
 FORGED = BODY.replace(b"128.00", b"999.00")
+FIELD_BY_FIELD = [piece for piece in re.split(rb"([&=])", BODY) if piece]
+"""As a client writes it that sends each name and each value by itself: a trade number looks like the size of a chunk."""
 
 HOST = b"Host: pay.example.com"
 FORM = b"Content-Type: application/x-www-form-urlencoded; charset=UTF-8"
@@ -390,7 +393,16 @@ async def test_what_http_forbids_gets_its_status_and_fail(stage: Stage, sent: by
             id="one byte a chunk",
         ),
         pytest.param(request(HOST, FORM, b"Transfer-Encoding:  chunked", body=chunks(BODY)), 400, id="HTTP-19"),
+        pytest.param(
+            request(HOST, FORM, CHUNKED, b"Connection: close", body=chunks(*FIELD_BY_FIELD)),
+            200,
+            id="numbers as chunks of their own",
+        ),
         pytest.param(request(HOST, FORM, CHUNKED, body=b"-1\r\na\r\n0\r\n\r\n"), 400, id="HTTP-21"),
+        pytest.param(request(HOST, FORM, CHUNKED, body=b"0" * 31 + b"1\r\na\r\n0\r\n\r\n"), 400, id="HTTP-21 digits"),
+        pytest.param(
+            request(HOST, FORM, CHUNKED, body=chunks(BODY)[:-5] + b"0" * 17 + b"\r\n\r\n"), 400, id="HTTP-21 at the end"
+        ),
         pytest.param(request(HOST, HOST, FORM, LENGTH), 400, id="HTTP-37"),
         pytest.param(request(HOST, FORM, b"Content-Length: 65537", body=b""), 413, id="HTTP-24"),
     ],
@@ -409,6 +421,8 @@ TAKEN = [
     pytest.param(
         request(HOST, b'content-type: Application/X-WWW-Form-Urlencoded ;charset="gbk"', LENGTH), id="HTTP-11 quoted"
     ),
+    pytest.param(request(HOST, FORM.replace(b" charset=UTF-8", b""), LENGTH), id="a semicolon and nothing behind it"),
+    pytest.param(request(HOST, FORM + b";", LENGTH), id="a semicolon at the end"),
     pytest.param(request(HOST, FORM, LENGTH, b"Content-Encoding: identity"), id="HTTP-31 identity"),
     pytest.param(request(HOST, FORM, LENGTH, b"Content-Encoding: Identity"), id="HTTP-31 Identity"),
     pytest.param(request(b"Host: localhost", FORM, LENGTH), id="HTTP-37 localhost"),
@@ -521,6 +535,32 @@ async def test_a_long_pipeline_is_answered_in_order(stage: Stage) -> None:
     reply = await stage.send((request() + request(body=FORGED)) * 100, closes_half=True)
 
     assert reply.statuses == [200, 401] * 100
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        pytest.param([request(), request(HOST, FORM, CHUNKED, body=chunks(BODY))], 200, id="chunks behind a length"),
+        pytest.param([request(HOST, FORM, CHUNKED, body=chunks(BODY)), request()], 400, id="a length behind chunks"),
+        pytest.param([request(), *[request(HOST, FORM, CHUNKED, body=chunks(BODY))] * 2], 200, id="several"),
+    ],
+)
+async def test_chunks_in_a_pipeline_are_not_taken(stage: Stage, sent: list[bytes], status: int) -> None:
+    """It is there that smuggled requests hide; what came before them is answered, and the connection ends."""
+    reply = await stage.send(b"".join(sent), closes_half=True)
+
+    assert reply.statuses == [status]
+    assert reply.is_last
+    assert len(stage.inbox.records) == (status == 200)
+
+
+async def test_chunks_on_a_kept_connection_are_taken_one_after_the_other(stage: Stage) -> None:
+    """Each by itself, as a proxy sends them; between two, an empty line is passed over."""
+    chunked = request(HOST, FORM, CHUNKED, body=chunks(*FIELD_BY_FIELD))
+    async with stage.connected() as (reader, writer), asyncio.timeout(PATIENCE_S):
+        for sent in (chunked, b"\r\n" + chunked, request(), chunked):
+            writer.write(sent)
+            assert (await reader.readuntil(b"success")).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_pipeline_waits_in_the_kernel_while_one_is_being_answered(stage: Stage) -> None:
