@@ -105,7 +105,7 @@ class Closed(_Fact, frozen=True, tag="closed"):
 
 
 class Refund(_Fact, frozen=True, tag="refund"):
-    """A refund with a number of its own ended, well or not."""
+    """A refund with a number of its own ended, well or not; `amount` is None where nobody told it in the channel's currency."""
 
     refund: str
     is_done: bool
@@ -225,7 +225,9 @@ def _stated_by_trade(trade: TradeStatement, policy: Policy) -> list[Fact]:
     refund = trade.refund
     if refund is not None and refund.number is not None:
         refunded = _amount(refund.amount_text, currency)
-        facts.append(Refund(refund.number, refund.is_done, refunded, refund.at, trade.trade_no))
+        # the money that counts is the channel's; what went back in another currency is not an amount of it, so it is not known
+        known = refunded if currency == policy.currency else None
+        facts.append(Refund(refund.number, refund.is_done, known, refund.at, trade.trade_no))
     elif refund is not None and refund.is_done:
         facts.append(RefundTold(trade.trade_no, with_close=trade.status is TradeStatus.CLOSED))
     return facts

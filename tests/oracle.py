@@ -12,7 +12,8 @@ the contract leaves room, the reading taken is:
 * amounts are compared in the order's currency only; an amount in another one is none that could agree or disagree;
 * a payment that was released keeps `amount_mismatch` (it still contradicts the registration) and loses `unregistered`;
 * `refund_exceeds_payment` needs a payment: without one the flag is `refund_without_payment`;
-* a refund that failed and was done later has the amount that the done messages say.
+* a refund that failed and was done later has the amount that the done messages say;
+* a refund told in another currency than the channel's has no amount in the order's: it is unknown until told in that.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ def _enter(policy: Policy, fields: dict[str, str], ledgers: _Ledgers) -> None:
     is_done = fields.get("refund_status", "REFUND_SUCCESS") == "REFUND_SUCCESS"
     if "out_return_no" in fields:
         said = fields.get("return_amount") or fields.get("refund_amount")
-        told = (is_done, _minor(said, currency) if said else None, trade)
+        told = (is_done, _minor(said, currency) if said and currency == policy["currency"] else None, trade)
         ledgers.refunds.setdefault(fields["out_return_no"], []).append(told)
     elif is_done and status == "TRADE_CLOSED":
         ledgers.told_with_close.add(trade)
