@@ -86,10 +86,18 @@ class Inspection:
 
     def _settings(self) -> Iterator[Finding]:
         channels, endpoints = len(self.settings.channels), len(self.settings.endpoints)
-        where = str(self.settings_file)
-        if not self.settings_file.exists():
-            where = f"there is no {where} here, so the environment and defaults"
-        yield ok("settings", f"{where}: {_counted(channels, 'channel')}, {_counted(endpoints, 'endpoint')}")
+        counted = f"{_counted(channels, 'channel')}, {_counted(endpoints, 'endpoint')}"
+        if self.settings_file.exists():
+            yield ok("settings", f"{self.settings_file}: {counted}")
+        else:
+            found = f"there is no {self.settings_file} here, so the environment and defaults: {counted}"
+            yield (
+                ok("settings", found)
+                if channels
+                else warning(
+                    "settings", found, "`notifier init` writes one that works at once; --config names another."
+                )
+            )
         if not endpoints:
             yield warning(
                 "endpoints", "there is none: events go to the orders topic alone", "Meant so? Else add [[endpoints]]."

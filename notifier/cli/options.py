@@ -70,7 +70,7 @@ def reaching_kafka(settings: Settings) -> Iterator[None]:
             yield
     except Unavailable as error:
         has_none = settings.text is None and "NOTIFIER__KAFKA__BOOTSTRAP_SERVERS" not in config.environment()
-        default = " (the default: this folder has no notifier.toml)" if has_none else ""
+        default = " (the default: this folder has no notifier.toml; `notifier init` writes one)" if has_none else ""
         raise CommandFailed(
             f"Kafka does not answer at {settings.kafka.bootstrap_servers}{default}: {in_words(error.why)}. "
             "Start it (on a laptop: `notifier local up`), or set kafka.bootstrap_servers to where it is, and "

@@ -287,6 +287,22 @@ def test_nobody_there_is_told_with_where_it_was_looked_for(
     assert "not-to-be-told" not in json.dumps(found)
 
 
+def test_before_init_it_is_told_what_writes_the_settings(
+    shop: Path, check: Check, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A newcomer's first command: Kafka and Redis were told how to start, and of the settings it was said that all was well."""
+    Path("notifier.toml").unlink()
+    monkeypatch.delenv("NOTIFIER__ENDPOINTS__SHOP_OMS__URL")
+    monkeypatch.setenv("NOTIFIER__REDIS__URL", "redis://127.0.0.1:1/0")
+
+    _, found = check()
+    main(["topics"])
+
+    assert found["settings"]["state"] == "warning"
+    assert "`notifier init`" in str(found["settings"]["remedy"])
+    assert "`notifier init`" in capsys.readouterr().err
+
+
 def test_a_redis_that_does_not_let_us_ask_is_told_so(
     there: Settings, check: Check, key_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -339,7 +339,7 @@ def test_run_says_at_once_that_a_port_is_taken(
 def test_in_a_folder_without_settings_kafka_is_missed_where_nobody_put_it(notifier: Notifier, tmp_path: Path) -> None:
     """Whoever is in the wrong folder looks for a broker at an address that they have never written."""
     away = Unavailable("kafka", "KafkaConnectionError")
-    default = r"9092 \(the default: this folder has no notifier\.toml\): no connection"
+    default = r"9092 \(the default: this folder has no notifier\.toml; `notifier init` writes one\): no connection"
 
     with (
         pytest.raises(CommandFailed, match=default),
