@@ -95,11 +95,13 @@ def _rows(one: Compared, servers: str) -> list[dict[str, object]]:
 
 
 def _print_table(compared: list[Compared]) -> None:
-    listing = table("topic", "state", "setting", "has", "needs")
+    """A row for each topic; where one differs, with columns for what, and a row for each difference."""
+    columns = ("setting", "has", "needs") if any(one.differences for one in compared) else ()
+    listing = table("topic", "state", *columns)
     styles = {"ok": "green", "missing": "red", "differs": "yellow"}
     for one in compared:
         state = Text(one.state, style=styles[one.state])
-        add(listing, one.plan.name, state, *(_cells(one.differences[0]) if one.differences else ("", "", "")))
+        add(listing, one.plan.name, state, *(_cells(one.differences[0]) if one.differences else ("",) * len(columns)))
         for difference in one.differences[1:]:
             add(listing, "", "", *_cells(difference))
     screen().print(listing)
