@@ -15,6 +15,8 @@ _OURS = re.compile(r"(.*/)?notifier|notifier\.worker")
 """The word of a command line that starts this project: the command, `-m notifier`, or an ingress' worker."""
 
 _SHOWN_CHARS_MAX = 60
+_UNTYPED = re.compile(r" --ends-with-stdin\b| --settings-on \d+")
+"""What a supervisor adds to the command line of its children; nobody types that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +32,38 @@ class Program:
         return str(self).startswith("notifier ")
 
     def __str__(self) -> str:
-        words = self.command.split()
+        words = _UNTYPED.sub("", self.command).split()
         at = next((at for at, word in enumerate(words[:6]) if _OURS.fullmatch(word)), None)
         if at is None:
             return f"{self.command[:_SHOWN_CHARS_MAX]} (pid {self.pid})"
-        rest = [word for word in words[at + 1 :] if not word.startswith("--ends-with")]
-        return f"notifier {' '.join(rest)[:_SHOWN_CHARS_MAX]} (pid {self.pid})"
+        return f"notifier {' '.join(words[at + 1 :])[:_SHOWN_CHARS_MAX]} (pid {self.pid})"
 
 
 def program_on(port: int, proc: Path = _PROC) -> Program | None:
-    """The program that listens on this TCP port; None where it can't be told."""
+    """
+    The program that listens on this TCP port; None where it can't be told.
+
+    Of ours it is the one that a person has started, and would end: a child of `notifier run` is started again when it is killed.
+    """
     sockets = {f"socket:[{inode}]" for table in ("tcp", "tcp6") for inode in _inodes(proc / "net" / table, port)}
     if not sockets:
         return None
-    return next((_program(folder) for folder in _processes(proc) if _holds_one(folder / "fd", sockets)), None)
+    found = next((_program(folder) for folder in _processes(proc) if _holds_one(folder / "fd", sockets)), None)
+    while found is not None and found.is_ours:
+        parent = _parent(proc, found)
+        if parent is None or not parent.is_ours:
+            break
+        found = parent
+    return found
+
+
+def _parent(proc: Path, program: Program) -> Program | None:
+    try:
+        status = (proc / str(program.pid) / "status").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # gone
+        return None
+    parent = re.search(r"^PPid:\s*(\d+)$", status, re.MULTILINE)
+    return _program(proc / parent[1]) if parent else None
 
 
 def _inodes(table: Path, port: int) -> Iterator[str]:

@@ -18,6 +18,11 @@ ON_LINUX = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only L
     [
         ("/venv/bin/python /venv/bin/notifier serve --workers 2", "notifier serve --workers 2 (pid 7)", True),
         ("/usr/bin/python3 -P -m notifier --ends-with-stdin consume orders", "notifier consume orders (pid 7)", True),
+        (
+            "/usr/bin/python3 -P -m notifier --ends-with-stdin --settings-on 15 --config a.toml serve",
+            "notifier --config a.toml serve (pid 7)",
+            True,
+        ),
         ("/usr/sbin/nginx -g daemon off;", "/usr/sbin/nginx -g daemon off; (pid 7)", False),
         ("vi notifier.toml", "vi notifier.toml (pid 7)", False),
         ("x" * 200, f"{'x' * 60} (pid 7)", False),
@@ -45,3 +50,31 @@ def test_a_listener_of_this_very_process_is_found(family: socket.AddressFamily) 
     assert found is not None
     assert found.pid == os.getpid()
     assert program_on(port) is None
+
+
+def _process(proc: Path, pid: int, parent: int, command: str, *sockets: int) -> None:
+    folder = proc / str(pid)
+    (folder / "fd").mkdir(parents=True)
+    (folder / "cmdline").write_bytes(command.replace(" ", "\0").encode() + b"\0")
+    (folder / "status").write_text(f"Name:\tpython\nPid:\t{pid}\nPPid:\t{parent}\n")
+    for number, inode in enumerate(sockets):
+        (folder / "fd" / str(number)).symlink_to(f"socket:[{inode}]")
+
+
+@pytest.mark.parametrize(
+    ("supervisor", "told"),
+    [
+        pytest.param("/venv/bin/python /venv/bin/notifier run", "notifier run (pid 20)", id="what a person has typed"),
+        pytest.param("/lib/systemd/systemd --user", "notifier serve (pid 30)", id="it was started by itself"),
+    ],
+)
+def test_of_ours_the_one_is_told_that_a_person_has_started(supervisor: str, told: str, tmp_path: Path) -> None:
+    """`notifier --settings-on 15 serve` was told, which nobody has typed; and who ends that sees it started again."""
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "tcp").write_text(f"sl local rem st\n0: 0100007F:{8080:04X} 00000000:0000 0A a b c d e 77\n")
+    (tmp_path / "net" / "tcp6").write_text("sl local rem st\n")
+    _process(tmp_path, 10, 1, "/bin/bash")
+    _process(tmp_path, 20, 10, supervisor)
+    _process(tmp_path, 30, 20, "/venv/bin/python -P -m notifier --ends-with-stdin --settings-on 15 serve", 77)
+
+    assert str(program_on(8080, tmp_path)) == told
