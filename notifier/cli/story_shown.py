@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
+from notifier.cli.answers import why_failed
 from notifier.cli.story import ASIDE, MADE, REPEATED, UNREAD, Story
 from notifier.cli.tables import Listing, add, money_cell, rows, screen, status, table, text
 from notifier.cli.words import clock_time, moment, plain
@@ -140,7 +141,8 @@ def _deliveries_table(story: Story) -> Listing:
 
 
 def _answer(one: Delivery) -> str:
-    said = str(one.status_code) if one.status_code is not None else one.error or ""
+    has_failed = one.error is not None or one.status_code is None
+    said = why_failed(one.error, one.status_code) if has_failed else str(one.status_code)
     return f"{said} at {moment(one.told_at)}" if said and one.told_at else said
 
 
