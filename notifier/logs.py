@@ -182,14 +182,12 @@ def _console_lines(clock: Clock) -> _Render:
         at: datetime = clock.now()
         sentences = [one for value in fields.values() if _is_prose(value) for one in value]
         said = [
-            f"{name}={_printable(value)}"
+            (f"{name}={_printable(value)}", value)
             for name, value in fields.items()
             if value is not None and not _is_prose(value)
         ]
-        said.sort(
-            key=lambda one: len(one) > _READ_AT_A_GLANCE_CHARS
-        )  # long ids last: one looks for them, one does not read them
-        line = f"{at:%H:%M:%S}.{at.microsecond // 1000:03d} {level:<7} {event:<24} {' '.join(said)}".rstrip()
+        said.sort(key=lambda one: _is_long_id(*one))
+        line = f"{at:%H:%M:%S}.{at.microsecond // 1000:03d} {level:<7} {event:<24} {' '.join(one for one, _ in said)}".rstrip()
         return "\n".join([line, *(f"{_UNDER_EVENT}{_sentence(one)}" for one in sentences)]).encode(
             "utf-8", "backslashreplace"
         )
@@ -198,6 +196,11 @@ def _console_lines(clock: Clock) -> _Render:
 
 
 _UNDER_EVENT = " " * len("12:00:00.000 warning ")
+
+
+def _is_long_id(said: str, value: Any) -> bool:
+    """One looks for it, one does not read it: it comes last. A list stays in its place, however long it is this time."""
+    return isinstance(value, str) and len(said) > _READ_AT_A_GLANCE_CHARS
 
 
 def _is_prose(value: Any) -> bool:

@@ -264,6 +264,16 @@ def test_in_the_console_long_ids_stand_last_and_what_is_not_there_is_left_out() 
     ]
 
 
+def test_in_the_console_a_list_stays_in_its_place_however_long_it_is() -> None:
+    """The fields of `settings.reloaded` stood now so, now so: whoever compares two lines looks for each in its place."""
+    out = io.BytesIO()
+    logs.configure(service="run", instance="1", format="console", out=out, clock=_StoppedClock())
+
+    log.info("settings.reloaded", changed=[f"channels.shop-{number}.keys" for number in range(3)], added=[], count=3)
+
+    assert [word.partition("=")[0] for word in out.getvalue().decode().split()[3:]] == ["changed", "added", "count"]
+
+
 def test_in_the_console_each_sentence_of_several_has_a_line_and_is_whole() -> None:
     """The third fault of a settings file was cut off, and with it the one thing that had to be mended."""
     out = io.BytesIO()
