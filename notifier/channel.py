@@ -39,6 +39,10 @@ class KeyInRing:
     key: Key
     not_before: datetime | None = None
     not_after: datetime | None = None
+    setting: str | None = field(default=None, compare=False)
+    """Where it stands in its channel's settings: `keys[0]`."""
+    file: str | None = field(default=None, compare=False)
+    """The file that it was read from, as the settings name it."""
 
     def is_active(self, at: datetime) -> bool:
         """Whether messages that arrive then are checked with it."""

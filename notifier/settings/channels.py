@@ -210,7 +210,7 @@ class ChannelSettings(Table):
                 refuse(f"keys[{index}]", taken[key.fingerprint])
                 continue
             taken[key.fingerprint] = f"is the same key as keys[{index}]"
-            yield KeyInRing(key, entry.not_before, entry.not_after)
+            yield KeyInRing(key, entry.not_before, entry.not_after, f"keys[{index}]", str(entry.file))
 
     def _own_fingerprint(self, refuse: Callable[[str, str], None]) -> str | None:
         try:

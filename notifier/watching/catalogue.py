@@ -119,11 +119,12 @@ _DOOR = (
     _entry(
         "key.expiring",
         "warning",
-        "channel key not_after days keys_left",
-        "A key of this channel (`key` is its fingerprint) ends in `days`; `keys_left` of its keys are good after it. Told at"
-        " start and daily, from two weeks before; after a reload, if that end is new.",
-        "`keys_left` is 0: add AlipayHK's next key to `keys`, or move `not_after`; from then on each notification of the channel"
-        " would be answered 503 with `no_key`. Else none: take the key out once it has ended.",
+        "channel setting file key not_after days keys_left",
+        "A key of this channel ends in `days`; `keys_left` of its keys are good after it. In the settings file it is this"
+        " `setting` of the channel (`keys[0]` is the first of `keys`), read from `file`; `key` is its fingerprint. Told at start"
+        " and daily, from two weeks before; after a reload, if that end is new.",
+        "`keys_left` is 0: add AlipayHK's next key to the channel's `keys`, or move this one's `not_after`; from then on each"
+        " notification of the channel would be answered 503 with `no_key`. Else none: take the key out once it has ended.",
         metrics="channel_keys_end_timestamp_seconds",
         alerts="NotifierKeyExpiring",
     ),

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from notifier.channel import EXPIRES_SOON, Channel
+from notifier.channel import EXPIRES_SOON, Channel, KeyInRing
 from notifier.clock import Clock
 from notifier.evidence import rfc3339
 from notifier.logs import get_logger
@@ -46,10 +46,10 @@ class KeyEnds:
     def tell_new(self, channels: Iterable[Channel]) -> None:
         """Write a line for each key that ends within two weeks and was not told of yet, or had another end."""
         now = self._clock.now()
-        soon = {end: channel for channel in channels for end in _ends_soon(channel, now)}
-        for end, channel in soon.items():
+        soon = {end: (channel, key) for channel in channels for end, key in _ends_soon(channel, now)}
+        for end, (channel, key) in soon.items():
             if end not in self._told:
-                _tell(channel, end, now)
+                _tell(channel, key, end, now)
         self._told = frozenset(soon)
 
 
@@ -60,17 +60,19 @@ class _End(NamedTuple):
     not_after: datetime
 
 
-def _ends_soon(channel: Channel, now: datetime) -> Iterator[_End]:
+def _ends_soon(channel: Channel, now: datetime) -> Iterator[tuple[_End, KeyInRing]]:
     """What has ended is told with each notification that it costs."""
     for one in channel.ring:
         if one.not_after is not None and now < one.not_after <= now + EXPIRES_SOON:
-            yield _End(channel.name, one.key.fingerprint, one.not_after)
+            yield _End(channel.name, one.key.fingerprint, one.not_after), one
 
 
-def _tell(channel: Channel, end: _End, now: datetime) -> None:
+def _tell(channel: Channel, key: KeyInRing, end: _End, now: datetime) -> None:
     log.warning(
         "key.expiring",
         channel=end.channel,
+        setting=key.setting,
+        file=key.file,
         key=end.key,
         not_after=rfc3339(end.not_after),
         days=round((end.not_after - now) / _DAY, 1),

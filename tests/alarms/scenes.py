@@ -138,7 +138,7 @@ SHOP = Scene(
             "key.expiring",
             "a key's not_after is ten days away",
             at_the_door.key_that_ends_soon,
-            fields=("channel", "key", "not_after", "days"),
+            fields=("channel", "setting", "file", "key", "not_after", "days"),
             said={"keys_left": 0},
             metric="max(notifier_channel_keys_end_timestamp_seconds)",
             alert="NotifierKeyExpiring",

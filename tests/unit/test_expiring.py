@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -75,6 +76,17 @@ def test_a_key_that_ends_soon_is_told(ends: list[datetime | None], told: list[tu
     assert {(line["event"], line["level"], line["channel"], line["key"]) for line in lines()} <= {
         ("key.expiring", "warning", "shop-hkd", KEY.fingerprint)
     }
+
+
+def test_a_key_is_told_in_the_words_of_the_settings_file(lines: Any) -> None:
+    """Its fingerprint stands nowhere in it: nobody could say which of the channel's keys was meant."""
+    ending = KeyInRing(KEY, None, NOW + DAY, "keys[1]", "keys/old.pem")
+
+    expiring.KeyEnds(StoppedClock()).tell_new([replace(channel(), ring=(ending,))])
+
+    assert [(line["channel"], line["setting"], line["file"]) for line in lines()] == [
+        ("shop-hkd", "keys[1]", "keys/old.pem")
+    ]
 
 
 async def test_it_is_told_at_the_start(lines: Any) -> None:
