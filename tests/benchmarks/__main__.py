@@ -11,7 +11,7 @@ import asyncio
 import os
 import platform
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -134,11 +134,32 @@ AT_ONCE = 8
 """Deliveries in flight, ours and the bare client's: the default of `delivery.concurrency_per_endpoint`."""
 
 
+MEASURES = ("a", "b", "c", "d", "e", "g", "h", "i", "j", "k", "l")
+"""As the README calls them; what it calls f comes with e."""
+
+
+def chosen_measures(given: str) -> list[str]:
+    """
+    What `--only` names.
+
+    Raises:
+        argparse.ArgumentTypeError: there is no such measure.
+    """
+    chosen = given.split(",")
+    unknown = [repr(one) for one in chosen if one not in MEASURES]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"no measure is called {' or '.join(unknown)}: there are {','.join(MEASURES)} (README.md says which is what; f "
+            "comes with e)"
+        )
+    return chosen
+
+
 def main() -> None:
     """Measure, tell, write down."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="do little: shows only that it runs")
-    parser.add_argument("--only", default="a,b,c,d,e,g,h,i,j,k,l", help="which measures, such as a,c")
+    parser.add_argument("--only", type=chosen_measures, default=MEASURES, help="which measures, such as a,c")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="for data, logs and bench.json")
     parser.add_argument(
         "--prefix", default="bench", help="in front of topics and Redis keys, for services that live on"
@@ -151,7 +172,7 @@ def main() -> None:
         running(work, tell=_tell, fresh=True) as services,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        figures = runner.run(_measure(services, work, size, options.only.split(","), options.prefix))
+        figures = runner.run(_measure(services, work, size, options.only, options.prefix))
     figures |= _machine()
     Console().print(_table(figures))
     (options.folder / "bench.json").write_bytes(msgspec.json.format(msgspec.json.encode(figures)) + b"\n")
@@ -161,7 +182,9 @@ def _tell(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 
-async def _measure(services: Services, folder: Path, size: Size, chosen: list[str], prefix: str) -> dict[str, float]:
+async def _measure(
+    services: Services, folder: Path, size: Size, chosen: Sequence[str], prefix: str
+) -> dict[str, float]:
     key = generate_private_key(65537, 2048)
     measures: dict[str, Callable[[Installation], Awaitable[dict[str, float]]]] = {
         "a": lambda place: measure_ingress(place, key, requests=size.requests, rounds=size.rounds),

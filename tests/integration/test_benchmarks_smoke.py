@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 import pytest
 
 from notifier.local import KAFKA_SETTING, REDIS_SETTING, Services
+from tests.benchmarks.__main__ import MEASURES, chosen_measures
 
 WITHIN_S = 300  # 30 s on a machine that has nothing else to do
 NAMES = {
@@ -53,3 +56,18 @@ def test_each_measure_comes_to_a_figure(
     figures = json.loads((tmp_path / "bench.json").read_bytes())
     assert figures.keys() >= NAMES
     assert all(isinstance(figure, int | float) for figure in figures.values())
+
+
+@pytest.mark.parametrize(
+    ("given", "told"), [("q", "'q'"), ("a,x,y", "'x' or 'y'"), ("", "''"), ("f", "f comes with e")]
+)
+def test_a_measure_that_there_is_not_is_told_with_those_that_there_are(given: str, told: str) -> None:
+    """It was a KeyError, once services had been started and whatever stood before it had been measured."""
+    with pytest.raises(ArgumentTypeError, match=re.escape(told)) as refused:
+        chosen_measures(given)
+
+    assert f"there are {','.join(MEASURES)} " in str(refused.value)
+
+
+def test_what_is_chosen_is_measured_in_that_order() -> None:
+    assert chosen_measures("c,a") == ["c", "a"]
