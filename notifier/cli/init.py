@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import secrets
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +23,7 @@ PUBLIC_KEY = Path("keys/shop-hkd-test.pem")
 CHANNEL = "shop-hkd"
 
 _SECRET_BYTES = 32
+_WORDS_AT = 48
 _FOR_ALL, _FOR_US = 0o644, 0o600
 
 _START_SERVICES = """\
@@ -77,12 +79,14 @@ def default_addresses() -> Addresses:
 def settings_text(addresses: Addresses) -> str:
     """The text of a new settings file, with a token and a secret that nobody else has."""
     template = Template(files("notifier.cli").joinpath("notifier.toml.in").read_text(encoding="utf-8"))
-    return template.substitute(
+    text = template.substitute(
         bootstrap_servers=json.dumps(addresses.bootstrap_servers),  # JSON's text is one of TOML's
         redis_url=json.dumps(addresses.redis_url),
         token=secrets.token_urlsafe(24),
         secret=f"whsec_{base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()}",
     )
+    # what was put in is longer or shorter than its name: the words beside it stand below one another all the same
+    return re.sub(r"^(\w.*\S) +# ", lambda line: f"{line[1]:<{_WORDS_AT}}# ", text, flags=re.MULTILINE)
 
 
 def _write_all(folder: Path, contents: dict[Path, tuple[bytes, int]]) -> None:

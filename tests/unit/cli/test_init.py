@@ -163,3 +163,16 @@ def test_a_default_in_a_comment_is_the_default(table: str) -> None:
             differing[name] = (value, default)
 
     assert differing == {}
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [init.default_addresses(), Addresses("kafka-0:9092", "redis://10.1.2.3:6379/0")],
+    ids=["the default", "another length"],
+)
+def test_what_is_said_beside_the_settings_stands_below_one_another(addresses: Addresses) -> None:
+    """A file that one reads from top to bottom; with fresh secrets and ports its words were pushed aside by a letter or two."""
+    text = init.settings_text(addresses)
+
+    places = {line: line.find(" # ") + 1 for line in text.splitlines() if not line.startswith("#") and " # " in line}
+    assert {line: at for line, at in places.items() if at != 48} == {}
