@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -237,7 +237,11 @@ class Ingress:
                 yield
             finally:
                 self._is_open = False
+                listener.retire()
+                waiting = _accepted(public)
                 server.close()
+                for client in waiting:
+                    await asyncio.get_running_loop().connect_accepted_socket(listener, client)
                 giving_up = asyncio.get_running_loop().call_later(_durable_s_max(self._settings), door.stop)
                 await listener.finish(finish_s_max(self._settings))
                 giving_up.cancel()
@@ -249,6 +253,15 @@ def _use_and_tell(use: Callable[[Settings], None], ends: KeyEnds, settings: Sett
     """Take settings over, and say which new keys end soon: who puts in an old one by mistake hears of it at once."""
     use(settings)
     ends.tell_new(settings.channels)
+
+
+def _accepted(public: socket.socket) -> list[socket.socket]:
+    """Who waits to be accepted: the kernel resets them when the socket closes, with what they have sent."""
+    clients: list[socket.socket] = []
+    with suppress(OSError):  # nobody waits any more; or no file is left to be opened, and then they can't be helped
+        while len(clients) < BACKLOG:
+            clients.append(public.accept()[0])
+    return clients
 
 
 def _limits(settings: Settings) -> Limits:

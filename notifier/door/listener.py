@@ -29,6 +29,9 @@ PIECE_BYTES = 16_384
 FRAMING_BYTES_MAX = 8192
 """Framing (sizes, extensions, trailers) that a chunked body may have: 64 KiB in pieces of 64 bytes need less."""
 
+ON_ITS_WAY_S = 0.25
+"""How long a connection without a request is kept at the end, for one that was sent before the client could know of it."""
+
 
 class _Arrived(NamedTuple):
     """A request whose head is read; its body may still be on the way."""
@@ -55,6 +58,7 @@ class Connection(web.RequestHandler):
         "_is_broken",
         "_is_ending",
         "_is_finishing",
+        "_is_retired",
         "_limits",
         "_listener",
         "_raw_body_bytes",
@@ -89,7 +93,8 @@ class Connection(web.RequestHandler):
         self._raw_body_bytes = 0
         self._is_broken = False  # nothing more can be read from this stream
         self._is_answering = False
-        self._is_finishing = False  # the next answer is the last
+        self._is_retired = False  # the next answer is the last
+        self._is_finishing = False  # and no other request is waited for
         self._is_ending = False  # the last answer has been given
         self._wake: asyncio.Future[None] | None = None
         self._deadline = inf
@@ -144,7 +149,12 @@ class Connection(web.RequestHandler):
         is_whole = body.is_eof() and body.exception() is None
         return (
             answer,
-            self._is_finishing or message.should_close or message.upgrade or not is_whole or message.version < (1, 1),
+            self._is_retired
+            or self._is_finishing
+            or message.should_close
+            or message.upgrade
+            or not is_whole
+            or message.version < (1, 1),
         )
 
     async def _whole_body(self, message: RawRequestMessage, body: StreamReader) -> bytes:
@@ -292,7 +302,7 @@ class Connection(web.RequestHandler):
 
     def retire(self) -> None:
         """Let the next answer be the last. A connection that is idle is not closed: its next request may be on its way."""
-        self._is_finishing = True
+        self._is_retired = True
 
     def finish(self) -> None:
         """Close as soon as no request is on its way or being answered."""
@@ -350,19 +360,28 @@ class Listener(web.Server):
         assert limits.url_bytes_max != limits.header_bytes_max, "a parse error tells which by the limit"
         self._service = service
         self._limits = limits
+        self._is_retired = False
 
     def limit(self, limits: Limits) -> None:
         """Take these limits from the next connection on; those that are there end with their next answer."""
         if limits == self._limits:
             return
         self._limits = limits
-        for connection in self.connections:
-            if isinstance(connection, Connection):
-                connection.retire()
+        for connection in self._all():
+            connection.retire()
 
     def __call__(self) -> Connection:
         """A new client's protocol (asyncio's protocol factory)."""
-        return Connection(self, self._service, self._limits, self._loop)
+        connection = Connection(self, self._service, self._limits, self._loop)
+        if self._is_retired:
+            connection.retire()
+        return connection
+
+    def retire(self) -> None:
+        """Let the next answer of each connection be its last, also of those that are still taken."""
+        self._is_retired = True
+        for connection in self._all():
+            connection.retire()
 
     @property
     def is_full(self) -> bool:
@@ -370,15 +389,29 @@ class Listener(web.Server):
         return len(self._connections) > self._limits.connections_max
 
     async def finish(self, timeout_s: float) -> None:
-        """Let each request that has begun be answered, at most so long; then close whatever is left."""
-        for connection in self.connections:
-            if isinstance(connection, Connection):
-                connection.finish()
-        tasks = [task for connection in self.connections if (task := connection._task_handler) is not None]
+        """
+        Let each request that has begun be answered, at most so long; then close whatever is left.
+
+        Whoever is connected may have a request on its way, or in the kernel already: closing at once would reset it without an
+        answer, and AlipayHK would send again only minutes later.
+        """
+        self.retire()
+        began = self._loop.time()
+        await self._ended(min(ON_ITS_WAY_S, timeout_s))
+        for connection in self._all():
+            connection.finish()
+        await self._ended(timeout_s - (self._loop.time() - began))
+        for connection in self._all():
+            connection.force_close()
+
+    def _all(self) -> list[Connection]:
+        return [one for one in self.connections if isinstance(one, Connection)]
+
+    async def _ended(self, timeout_s: float) -> None:
+        """Return once all have ended, or after this time."""
+        tasks = [task for one in self._all() if (task := one._task_handler) is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=timeout_s)
-        for connection in self.connections:
-            connection.force_close()
 
 
 async def _answered_elsewhere(_: web.BaseRequest) -> web.StreamResponse:

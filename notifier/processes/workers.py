@@ -236,7 +236,11 @@ class Crew:
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
-        """Keep all workers running while the block runs; then end them in order."""
+        """
+        Keep all workers running while the block runs; then end them in order, and the public socket with the last of them.
+
+        Were it kept any longer, the kernel would go on taking connections, which nobody answers.
+        """
         async with asyncio.TaskGroup() as tasks:
             for index in range(self._count):
                 name = f"worker-{index + 1}"
@@ -245,6 +249,7 @@ class Crew:
                 yield
             finally:
                 self._stopping.set()
+                self._public.close()
 
     async def _run_one(self, index: int, name: str) -> tuple[int, int]:
         """Run one worker to its end; return its process id and its exit status."""

@@ -20,6 +20,7 @@ from notifier.door import notify_verify
 from notifier.processes.reloading import Reloading
 from notifier.processes.workers import STOP_EXTRA_S
 from notifier.record import Record
+from tests.owners import spin
 
 TOKEN = "token-of-the-shop-1234567"
 KEY = rsa.generate_private_key(65537, 2048)
@@ -99,6 +100,63 @@ async def test_what_cannot_be_made_durable_in_time_is_answered_before_its_connec
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"\r\nRetry-After: 1\r\n" in answer
     assert answer.endswith(b"\r\n\r\nfail")
+
+
+@dataclass
+class Quick:
+    """An inbox that acknowledges at once."""
+
+    records: list[Record] = field(default_factory=list)
+    is_ready: bool = True
+    is_answering: bool = True
+
+    async def append(self, record: Record) -> None:
+        """As `InboxAppender`."""
+        self.records.append(record)
+
+    def give_up_after(self, timeout_s: float) -> None:
+        """Needs no time."""
+
+
+@pytest.mark.parametrize("sent", ["before it was accepted", "before the end", "after the end had begun"])
+async def test_what_was_on_its_way_when_the_end_began_is_answered(tmp_path: Path, sent: str) -> None:
+    """A reset would be an attempt lost: AlipayHK sends again after minutes, and a proxy does not repeat a POST by itself."""
+    inbox = Quick()
+    ingress = Ingress(settings_in(tmp_path, append_timeout_s=2.5), inbox)
+    public = socket.create_server(("127.0.0.1", 0))
+    with socket.socket() as client:
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
+            async with ingress.open(public):
+                where = public.getsockname()
+                if sent == "before it was accepted":
+                    client.setblocking(True)
+                    client.connect(where)
+                    client.sendall(REQUEST)
+                    client.setblocking(False)
+                else:
+                    await loop.sock_connect(client, where)
+                    listener = ingress._listener
+                    assert listener is not None
+                    await spin(lambda: bool(listener.connections))
+                if sent == "before the end":
+                    client.send(REQUEST)
+                if sent == "after the end had begun":
+                    tasks.create_task(send_once_ending(client, public))
+            answer = await loop.sock_recv(client, 1000)
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nConnection: close\r\n" in answer
+    assert answer.endswith(b"success")
+    assert [record.value for record in inbox.records] == [NOTIFICATION]
+
+
+async def send_once_ending(client: socket.socket, public: socket.socket) -> None:
+    """Send the request once the public socket is closed."""
+    await spin(lambda: public.fileno() < 0)
+    await spin()
+    client.send(REQUEST)
 
 
 @pytest.mark.parametrize("append_timeout_s", [0.05, 2.5, 60.0])

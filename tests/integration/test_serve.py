@@ -325,6 +325,46 @@ async def test_a_worker_that_hangs_is_killed_and_started_again(tmp_path: Path) -
     assert [line["pid"] for line in served.lines if line["event"] == "child.hung"] == [pid]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_at_the_end_nobody_new_is_let_in_while_what_has_begun_is_finished(tmp_path: Path, workers: int) -> None:
+    """A refused connection goes to another host at once; one that is taken and not answered costs minutes."""
+    body = notification("T1")
+    async with (
+        serving(tmp_path, bootstrap_servers="127.0.0.1:1", workers=workers) as served,
+        asyncio.timeout(PATIENCE_S),
+    ):
+        where = (await served.started())[0].removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(*where)
+        writer.write(
+            b"POST /n/%b HTTP/1.1\r\nHost: pay.example\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+            b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % (TOKEN.encode(), len(body))
+        )
+        await reader.readuntil(b" 100 Continue\r\n\r\n")
+
+        served.process.send_signal(signal.SIGTERM)
+        await refused(*where)
+
+        assert served.process.returncode is None
+        writer.write(body)
+        answer = await reader.read()
+        writer.close()
+        assert await served.ended() == 0
+
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert answer.endswith(b"\r\n\r\nfail")
+
+
+async def refused(host: str, port: str) -> None:
+    """Return once a connection to there is refused."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(host, port)
+        except ConnectionError:
+            return
+        writer.close()
+        await asyncio.sleep(0)
+
+
 async def test_workers_leave_when_their_parent_is_killed(tmp_path: Path) -> None:
     """Nobody would answer for them, or tell them to end."""
     async with serving(tmp_path, bootstrap_servers="127.0.0.1:1", workers=2) as served:
