@@ -31,7 +31,7 @@ async def kafka_killed(product: Product) -> AsyncIterator[None]:
     """Kafka's process is killed, and stays away. One notification is sent."""
     assert product.kafka is not None, "Kafka is somebody else's: not ours to stop"
     await asyncio.to_thread(product.kafka.kill)
-    product.tasks.create_task(product.tell(product.order("peak")))
+    product.meanwhile.append(product.tasks.create_task(product.tell(product.order("peak"))))
     yield
 
 

@@ -106,6 +106,8 @@ class Product:
     tasks: asyncio.TaskGroup
     clock_ahead: Path
     """How many seconds the clocks of its processes are ahead, where they look there."""
+    meanwhile: list[asyncio.Task[None]] = field(default_factory=list)
+    """What goes on beside the rows; it ends with the installation, finished or not."""
     notes: dict[str, Record] = field(default_factory=dict)
     """What one row has to know of another."""
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -286,7 +288,8 @@ async def at_work(services: Services, folder: Path, processes: Sequence[Process]
                 await asyncio.gather(*(parts[one.name].start() for one in processes if not one.is_late))
                 yield product
             finally:
-                scraping.cancel()
+                for task in (scraping, *product.meanwhile):
+                    task.cancel()
                 for part in parts.values():
                     if part.is_started:
                         await part.kill()
