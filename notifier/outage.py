@@ -116,7 +116,31 @@ class Outages:
 
     def _say(self, error: Unavailable, since_s: float) -> None:
         write = log.error if since_s else log.warning
+        reason = _reason(error.why)
         if error.what == "redis":
-            write("redis.unavailable", reason=error.why, since_s=round(since_s, 1), server=self._redis)
+            write("redis.unavailable", reason=reason, since_s=round(since_s, 1), server=self._redis)
         else:
-            write("kafka.unavailable", reason=error.why, since_s=round(since_s, 1), servers=self._kafka)
+            write("kafka.unavailable", reason=reason, since_s=round(since_s, 1), servers=self._kafka)
+
+
+NO_ANSWER = "no_answer"
+
+_SILENT = frozenset(
+    (
+        "ConnectionError",
+        "KafkaConnectionError",
+        "KafkaTimeoutError",
+        "NodeNotReadyError",
+        "RequestTimedOutError",
+        "TimeoutError",
+        "kafka_timeout",
+        "no broker answers",
+    )
+)
+"""What a server that is down is called, by who asked it what."""
+
+
+def _reason(why: str) -> str:
+    """Why, in one word for all who met the same; what it said, where it did say something."""
+    _, _, what = why.rpartition(": ")  # `commit: TimeoutError`
+    return NO_ANSWER if what in _SILENT else why

@@ -5,6 +5,7 @@ from __future__ import annotations
 _FOR_PEOPLE = {
     "KafkaConnectionError": "no connection was made",
     "KafkaTimeoutError": "nothing came in time",
+    "kafka_timeout": "nothing came in time",
     "TimeoutError": "nothing came in time",
     "NodeNotReadyError": "no broker was ready, or what it advertises as its address leads nowhere from here",
     "ConnectionError": "no connection was made",

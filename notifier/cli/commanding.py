@@ -12,6 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from notifier.checks.words import in_words
 from notifier.cli.looking import Look
 from notifier.cli.options import CommandFailed
 from notifier.deliveries import Kind, command, endpoint_state, kind_of
@@ -96,8 +97,8 @@ async def _append(look: Look, said: Command) -> dict[int, int]:
                 if not offsets:
                     raise
                 raise CommandFailed(
-                    f"Kafka stopped answering ({error.why}): the word lies in {len(offsets)} of {look.partitions} partitions, "
-                    "and holds there. Give it again: that is safe."
+                    f"Kafka stopped answering ({in_words(error.why)}): the word lies in {len(offsets)} of {look.partitions} "
+                    "partitions, and holds there. Give it again: that is safe."
                 ) from error
     return offsets
 

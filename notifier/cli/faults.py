@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from notifier.checks.words import in_words
 from notifier.cli.options import CommandFailed
 from notifier.cli.usage import told
 from notifier.config import SettingsFault
@@ -36,7 +37,7 @@ def _in_words(error: Exception) -> str:
         case SettingsFault() | CommandFailed() | CannotListenError() | LocalFailed():
             return str(error)
         case Unavailable():
-            return f"{error.what} does not answer ({error.why}); start it, or look at its address in the settings"
+            return f"{error.what} does not answer ({in_words(error.why)}); start it, or look at its address in the settings"
         case OSError() if error.filename is not None and error.strerror:
             return f"{error.filename}: {error.strerror.lower()}"
         case _:

@@ -14,6 +14,7 @@ import msgspec
 import typer
 
 from notifier import events
+from notifier.checks.words import in_words
 from notifier.cli.commanding import bar, producer_of
 from notifier.cli.looking import Look, looking, reports
 from notifier.cli.names import require_endpoint
@@ -224,7 +225,7 @@ async def _ask(settings: Settings, plan: Plan, by: str | None, rate: int) -> _Do
                     try:
                         await _append(look, producer, batch, by)
                     except Unavailable as error:
-                        done.error = error.why
+                        done.error = in_words(error.why)
                         break
                     done.asked += len(batch.deliveries)
                     next_at = max(next_at, loop.time()) + len(batch.deliveries) / rate

@@ -353,7 +353,8 @@ _SERVICES = (
         "warning error",
         "reason since_s servers",
         "Kafka does not answer. Said once, and as an error if it lasts. Notifications are answered 503, consumers pause."
-        " `servers` is where it was looked for; each process asks every few seconds, with or without traffic.",
+        " `reason` is `no_answer` where it is down or there is no way to it, else what it says. `servers` is where it was looked"
+        " for; each process asks every few seconds, with or without traffic.",
         "Bring Kafka back, or the way to it: `notifier check` says what it answers. Nothing is lost: AlipayHK sends again for 24"
         " hours.",
         metrics="unavailable",
@@ -365,7 +366,8 @@ _SERVICES = (
         "warning error",
         "reason since_s server",
         "Redis does not answer. Said once, and as an error if it lasts. Notifications are still accepted; consumers pause."
-        " `server` is where it was looked for.",
+        " `reason` is `no_answer` where it is down or there is no way to it, else what it says. `server` is where it was looked"
+        " for.",
         "Bring Redis back, empty or not: what it held is read again from the logs.",
         metrics="unavailable",
         alerts="NotifierRedisUnavailable",
@@ -385,8 +387,9 @@ _SERVICES = (
         "warning",
         "count logger line message error where",
         "A library complained. `logger` and `line` say where in it; its words are told only as far as they are a fixed text, with"
-        " numbers and the types of errors in it and `…` for all else. Of one place a line a minute; `count` is how many it stands"
-        " for. While Kafka is away there are some of these beside `kafka.unavailable`, which says where it was looked for.",
+        " numbers and the types of errors in it and `…` for all else. Of one place a line at once, then one in ten minutes;"
+        " `count` is how many it stands for. While Kafka is away there are some of these beside `kafka.unavailable`, which says"
+        " where it was looked for.",
         "Read it together with the lines around it; by itself it asks for nothing.",
     ),
     _entry(

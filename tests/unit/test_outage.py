@@ -60,6 +60,28 @@ async def test_it_says_where_it_was_looked_for() -> None:
     assert (kafka["servers"], redis["server"]) == ("k1:9092,k2:9092", "cache:6379")
 
 
+@pytest.mark.parametrize(
+    ("why", "told"),
+    [
+        pytest.param("KafkaConnectionError", "no_answer", id="a connection was refused"),
+        pytest.param("TimeoutError", "no_answer", id="our deadline"),
+        pytest.param("kafka_timeout", "no_answer", id="an append's"),
+        pytest.param("no broker answers", "no_answer", id="the ingress asks now and then"),
+        pytest.param("commit: KafkaConnectionError", "no_answer", id="whatever was being done"),
+        pytest.param("fetch: TopicAuthorizationFailedError", "fetch: TopicAuthorizationFailedError", id="it says no"),
+        pytest.param("there is no topic t.inbox.v1", "there is no topic t.inbox.v1", id="in words"),
+    ],
+)
+async def test_a_server_that_is_down_is_told_in_one_way_by_all(why: str, told: str) -> None:
+    """One broker was killed, and three processes said three things of it."""
+    written = io.BytesIO()
+    logs.configure(service="orders", instance="test", out=written)
+
+    Outages().begin(Unavailable("kafka", why))
+
+    assert json.loads(written.getvalue())["reason"] == told
+
+
 async def test_any_other_error_is_not_ridden_out() -> None:
     async def work() -> None:
         raise ZeroDivisionError

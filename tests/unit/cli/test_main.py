@@ -258,7 +258,7 @@ FAULTS: dict[str, tuple[Exception, str]] = {
     ),
     "no answer": (
         Unavailable("redis", "ConnectionError"),
-        "notifier: redis does not answer (ConnectionError); start it, or look at its address in the settings\n",
+        "notifier: redis does not answer (no connection was made); start it, or look at its address in the settings\n",
     ),
     "a file": (_permission(), "notifier: keys/a.pem: permission denied\n"),
 }
