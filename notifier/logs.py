@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from datetime import datetime
 from select import PIPE_BUF
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, BinaryIO, Literal, cast
 
 import msgspec
@@ -355,12 +355,19 @@ _FIXED_OPENINGS = (
 )
 
 
+_LIBRARY_SAID_EVERY_S = 600.0
+"""Of one place. While a broker is away it complains ten times a second there, and the first line has said it all."""
+
+_UNTOLD = "…"
+"""Stands for what may not be told."""
+
+
 class _LibraryLines(logging.Handler):
     """Libraries' own log lines, from warning up, as `library.reported`."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._sampled = Sampled(every_s=60.0)
+        self._sampled = Sampled(every_s=_LIBRARY_SAID_EVERY_S)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Tell where a library complained, with its message only as far as it is a fixed text."""
@@ -382,7 +389,20 @@ def _fixed_part(record: logging.LogRecord) -> str:
     if record.args and isinstance(record.msg, str):
         return _filled(record.msg, record.args)[:_TEXT_CHARS_MAX]
     said = str(record.msg)
-    return next((opening for opening in _FIXED_OPENINGS if said.startswith(opening)), "")
+    if said in _constants_of_caller(record):
+        return said[:_TEXT_CHARS_MAX]
+    return next((opening for opening in _FIXED_OPENINGS if said.startswith(opening)), _UNTOLD)
+
+
+def _constants_of_caller(record: logging.LogRecord) -> tuple[object, ...]:
+    """What stands as it is in the code that has just said this; a text that was put together there is not among it."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        code = frame.f_code
+        if (code.co_filename, code.co_name, frame.f_lineno) == (record.pathname, record.funcName, record.lineno):
+            return code.co_consts
+        frame = frame.f_back
+    return ()
 
 
 def _filled(text: str, args: object) -> str:
@@ -398,7 +418,7 @@ class _Told:
     """What stands in a library's message for something that may not be told."""
 
     def __init__(self, arg: object) -> None:
-        self._word = type(arg).__name__ if isinstance(arg, BaseException) else "…"
+        self._word = type(arg).__name__ if isinstance(arg, BaseException) else _UNTOLD
 
     def __repr__(self) -> str:
         return self._word

@@ -205,7 +205,7 @@ def test_what_libraries_say_is_told_without_what_they_quote(lines: Lines) -> Non
     assert CANARY not in _text(lines)
     assert [(line["event"], line["level"], line["logger"], line["message"]) for line in lines()] == [
         ("library.reported", "warning", "aiokafka.consumer.fetcher", "Unexpected error in …"),
-        ("library.reported", "warning", "aiokafka.consumer.fetcher", ""),
+        ("library.reported", "warning", "aiokafka.consumer.fetcher", "…"),
         ("library.reported", "warning", "asyncio", "Task exception was never retrieved"),
     ]
     assert lines()[0]["error"] == "ValueError"
@@ -221,6 +221,18 @@ def test_of_what_a_library_puts_into_its_message_numbers_and_types_of_exceptions
         "Unable connect to node with id 3: ConnectionRefusedError",
         "Got … from … at 7",
     ]
+
+
+def test_a_text_that_stands_so_in_a_library_s_code_is_told_and_one_that_is_put_together_there_is_not(
+    lines: Lines,
+) -> None:
+    """There were lines with an empty message, of texts in which nothing could have been quoted."""
+    kafka = logging.getLogger("aiokafka")
+    kafka.warning("Group coordinator is not known")  # fmt: skip
+    kafka.warning(CANARY + "")
+    kafka.warning(f"Group of {CANARY}")
+
+    assert [line["message"] for line in lines()] == ["Group coordinator is not known", "…", "…"]
 
 
 def test_libraries_are_never_heard_below_warning(lines: Lines) -> None:
