@@ -48,6 +48,7 @@ class ActiveLane:
     next_attempt_at: datetime | None = None
     """When what durably waits in it is due; it has to be remembered when the lane is served no more."""
     is_parked: bool = False
+    """Nothing is added to it any more: it ends, and what comes now goes behind what it leaves in the log."""
 
     def add(self, more: Iterable[Todo]) -> None:
         """More to tell, each in its place; what is being told stays first."""

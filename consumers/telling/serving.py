@@ -346,6 +346,7 @@ class Serving:
                     lane = ActiveLane(
                         key, callee, delivery.channel, delivery.order, todos, since, delivery.lane.attempt
                     )
+                    lane.is_parked = True  # nobody serves it: an event that comes meanwhile goes behind it durably
                     self._hold(lane)
                     giving_up.create_task(self._give_up(lane))
                     over += 1

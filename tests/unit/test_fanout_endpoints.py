@@ -1,7 +1,7 @@
 """Fan-out on one partition: where an endpoint begins, when it is left alone, and what an operator says (design, section 6)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -442,6 +442,39 @@ async def test_it_is_given_up_when_its_time_is_over_and_not_when_a_probe_comes_r
     await until(world, lambda: len({one.order for one in recorded(world) if one.outcome is Outcome.DEAD}) == 20)
 
     assert len(merchants.told) == told
+
+
+async def test_an_event_that_comes_while_its_lane_is_being_given_up_waits_durably(
+    opened: Opened, published: Published, merchants: Merchants, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was added to a lane that nobody served any more, and went with it: its partition could not commit past it."""
+    monkeypatch.setattr(consumers.telling.taking_up, "GIVE_UP_EVERY_S_MAX", 0.01)
+    merchants.answers["oms"] += [FAILED] * 1_000
+    owner = await opened(give_up_after_s=60.0, first_retry_s=300.0, retry_s_max=300.0)
+    await published(*(f"T{number}" for number in range(20)), statuses=LIFE[:1])
+    await owner.work_off()
+    await until(world, lambda: len(recorded(world)) >= 20)
+    append, begun, go_on = world.logs.append, asyncio.Event(), asyncio.Event()
+
+    async def slow(topic: str, partition: int, records: Sequence[Record]) -> list[int]:
+        if topic == TOPICS.deliveries:
+            begun.set()
+            await go_on.wait()
+        return await append(topic, partition, records)
+
+    monkeypatch.setattr(world.logs, "append", slow)
+    world.clock.at += timedelta(seconds=61)
+    async with asyncio.timeout(WAIT_S):
+        await begun.wait()
+
+    await published("T7", statuses=LIFE[1:2])
+    await owner.fetch()
+    await spin()
+    go_on.set()
+    await spin(lambda: owner.feed.done_upto[ORDERS] == 21)
+
+    (lane,) = [one.lane for one in recorded(world) if one.order == "T7"][-1:]
+    assert ([ref.version for ref in lane.dead], [ref.version for ref in lane.waiting]) == ([1], [2])
 
 
 async def test_what_comes_when_too_much_waits_is_a_dead_letter_at_once(
