@@ -67,7 +67,13 @@ def _due(record: Record) -> DueChange | None:
     return DueChange(due[0], record.key, due[1]) if due is not None else None
 
 
-LANES = Merging(merge=deliveries.merge, due=_due, version=deliveries.version, may_rest=deliveries.may_rest)
+LANES = Merging(
+    merge=deliveries.merge,
+    due=_due,
+    version=deliveries.version,
+    may_rest=deliveries.may_rest,
+    is_ours=deliveries.is_ours,
+)
 
 
 @dataclass(slots=True)

@@ -36,7 +36,9 @@ def merge(known: Record | None, new: Record) -> Record:
     return new
 
 
-ORDERS = Merging(merge=merge, due=lambda _: None, version=events.version_of, may_rest=lambda _: True)
+ORDERS = Merging(
+    merge=merge, due=lambda _: None, version=events.version_of, may_rest=lambda _: True, is_ours=events.is_ours
+)
 
 
 @dataclass(slots=True)
@@ -125,7 +127,7 @@ class OrdersPartition:
         job = self._job
         _, orders_end = await job.reader.bounds(job.topics.orders, self._partition)
         newest = await job.reader.one(job.topics.orders, self._partition, orders_end - 1) if orders_end else None
-        event = events.cause_of(newest.record) if newest else None
+        event = events.cause_of(newest.record) if newest and events.is_ours(newest.record) else None
         if event is None or event.inbox_offset < start:
             return
         cause = await job.reader.one(job.topics.inbox, self._partition, event.inbox_offset)

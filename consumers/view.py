@@ -39,6 +39,8 @@ class Merging(NamedTuple):
     """What a pointer names beside the offset, so that it is known when another record lies there (rule 11)."""
     may_rest: Callable[[Record], bool]
     """Whether a key may lose its body when it has been quiet for long (rule 11)."""
+    is_ours: Callable[[Record], bool]
+    """Whether this project wrote it: what a stranger left under a key says nothing of it, and is given to none of the others."""
 
 
 class RecreatedTopicError(Exception):
@@ -186,6 +188,7 @@ class View:
                     if not await self._learn(position, catching_up, chunk):
                         return  # somebody else moved it meanwhile: read again from there
                     await in_turns(chunk.records, catching_up.take)
+                    self._pass_over(catching_up.strangers)
                     count += len(chunk.records)
                     # where an older one lies last, a newer may lie ahead: healed now, an older would come to lie behind it
                     held_max = HELD_MAX if catching_up.behind else MOVED_AT_ONCE
@@ -205,6 +208,12 @@ class View:
                 records=count,
                 duration_ms=round((time.monotonic() - began) * 1000, 1),
             )
+
+    def _pass_over(self, strangers: list[int]) -> None:
+        """Say where records lie that are none of ours: they are no part of the view, and hold nothing up."""
+        for offset in strangers:
+            log.error("record.unreadable", topic=self.topic, partition=self.partition, offset=offset)
+        strangers.clear()
 
     async def _learn(self, position: int | None, catching_up: _CatchingUp, chunk: Chunk) -> bool:
         """Bring in what the view holds of a chunk's keys; False if it is not at this position any more."""
@@ -251,7 +260,9 @@ class View:
             pointers = {
                 stored.record.key: Pointer(stored.offset, self._merging.version(stored.record))
                 for stored in chunk.records
-                if stored.offset < end and self._merging.may_rest(stored.record)
+                if stored.offset < end
+                and self._merging.is_ours(stored.record)
+                and self._merging.may_rest(stored.record)
             }
             await self._store.rest(self.topic, self.partition, pointers, upto=min(chunk.next_offset, end))
 
@@ -315,7 +326,9 @@ class _CatchingUp:
         self.held: dict[bytes, None] = {}
         """Read, and not in the view yet."""
         self.behind: dict[bytes, None] = {}
-        """Of these, the keys of which an older record lies last."""
+        """Of these, the keys of which an older record lies last, or a stranger's."""
+        self.strangers: list[int] = []
+        """The offsets of records that are none of ours."""
 
     def unknown(self, records: Sequence[Stored]) -> list[bytes]:
         """The keys of these records of which nothing is known yet, each once."""
@@ -325,9 +338,14 @@ class _CatchingUp:
         """Merge the next record (rule 1)."""
         record, offset = stored.record, stored.offset
         key = record.key
+        before = self.known.get(key)
+        if not self._merging.is_ours(record):
+            self.strangers.append(offset)
+            if before is not None:  # else compaction would keep this one of the key, and nothing of ours
+                self.held[key] = self.behind[key] = None
+            return
         self.held[key] = None
         self.behind.pop(key, None)
-        before = self.known.get(key)
         if before is not None:
             merged = self._merging.merge(before[0], record)
             if merged != record:
@@ -337,7 +355,7 @@ class _CatchingUp:
         self.known[key] = record, offset
 
     def newest(self) -> list[Record]:
-        """The merged state of each key of which an older record lies last."""
+        """The merged state of each key of which an older record lies last, or a stranger's."""
         return [self.known[key][0] for key in self.behind]
 
     def healed(self, offsets: Sequence[int]) -> None:

@@ -22,6 +22,9 @@ from notifier.versioned import reader
 STATE_VERSION = 1
 """Of the shape of `facts`. A process that meets a higher one than it knows must not touch that order."""
 
+VERSION_MAX = 2**32 - 1
+"""What a view's pointers can name; each version of an order is a fact, and there are far fewer."""
+
 DATA_SCHEMA = "urn:alipayhk-notifier:schema:order-event:1"
 
 
@@ -194,6 +197,14 @@ def version_of(record: Record) -> int:
     raise ValueError("an orders record without ce_orderversion")
 
 
+def is_ours(record: Record) -> bool:
+    """Whether this project wrote the record: a tombstone, or what a stranger left, has no version that an order can have."""
+    try:
+        return 0 < version_of(record) <= VERSION_MAX
+    except ValueError:
+        return False
+
+
 def order_in(record: Record) -> bytes:
     """The order object of an orders record, as JSON; readable whatever release wrote it."""
     return bytes(_decode_told(record.value).order)
@@ -214,10 +225,16 @@ class Telling(msgspec.Struct, frozen=True):
 
 
 def telling_of(record: Record) -> Telling:
-    """Read an orders record as something to be told."""
+    """
+    Read an orders record as something to be told; readable whatever release wrote it.
+
+    Raises:
+        KeyError, ValueError: it is none of ours (msgspec.DecodeError is a ValueError).
+    """
     headers = dict(record.headers)
     told = _decode_told(record.value)
     received_at = headers["ce_time"].decode()
+    datetime.fromisoformat(received_at)  # what is told has a time, or it is none of ours
     event = told.event
     traceparent = headers.get("traceparent")
     return Telling(

@@ -454,8 +454,9 @@ class Serving:
 
 def _if_it_is(turn: Turn, key: bytes, record: Record | None) -> Record | None:
     """The record, if it is this order's at this version."""
-    is_it = record is not None and record.key == key and events.version_of(record) == turn.version
-    return record if is_it else None
+    if record is None or record.key != key or not events.is_ours(record):
+        return None
+    return record if events.version_of(record) == turn.version else None
 
 
 def _take_one(counter: Counter[_T], key: _T) -> None:

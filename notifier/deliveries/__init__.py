@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+import msgspec
+
 from notifier.deliveries import delivery, endpoint_state, position
 from notifier.deliveries.delivery import DeliveryRecord
 from notifier.record import Record
@@ -36,6 +38,26 @@ def delivery_in(record: Record) -> DeliveryRecord | None:
         msgspec.DecodeError: it is none of ours.
     """
     return delivery.from_record(record) if kind_of(record.key) is Kind.LANE else None
+
+
+def is_ours(record: Record) -> bool:
+    """
+    Whether this project wrote the record: what its key says it is about, its value can be read as.
+
+    Raises:
+        NewerStateError: a later release wrote it.
+    """
+    try:
+        match kind_of(record.key):
+            case Kind.LANE:
+                delivery.from_record(record)
+            case Kind.ENDPOINT:
+                endpoint_state.from_record(record)
+            case Kind.POSITION:
+                position.from_record(record)
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def merge(known: Record | None, new: Record) -> Record:

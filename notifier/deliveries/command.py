@@ -8,7 +8,7 @@ record once: its offset is the round of what follows from it.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -19,13 +19,18 @@ STATE_VERSION = 1
 DELIVERIES_MAX = 200
 """Of one record: some 30 KB, far below what a topic takes."""
 
+Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]{1,40}$")]
+"""An endpoint's (contract, section 3). What follows from a command lies under it; any other might be a lane's key."""
+Version = Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)]
+"""Of an order; what a view's pointers can name."""
+
 
 class Wanted(msgspec.Struct, frozen=True, array_like=True):
     """A delivery that is to be made once more: its order, and its event's version, offset in the orders topic, and id."""
 
     channel: str
     order: str
-    version: int
+    version: Version
     offset: int
     event_id: str
 
@@ -34,7 +39,7 @@ class Command(msgspec.Struct, frozen=True):
     """`suspend` and `resume` an endpoint, or `redrive` deliveries to it."""
 
     command: Literal["suspend", "resume", "redrive"]
-    endpoint: str
+    endpoint: Name
     at: datetime
     by: str | None = None
     reason: str | None = None

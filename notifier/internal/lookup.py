@@ -104,8 +104,10 @@ class Lookup:
             async with aclosing(self._reader.read(self._topic, partition, begin, end)) as chunks:
                 async for chunk in chunks:
                     for stored in chunk.records:
-                        if stored.record.key == key and (
-                            newest is None or events.version_of(stored.record) >= events.version_of(newest)
+                        if (
+                            stored.record.key == key
+                            and events.is_ours(stored.record)
+                            and (newest is None or events.version_of(stored.record) >= events.version_of(newest))
                         ):
                             newest = stored.record
         if newest is None and entry is not None and entry.offset >= start:

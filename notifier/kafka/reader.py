@@ -206,6 +206,12 @@ async def unattached(access: Access, bytes_max: int = FETCH_BYTES_MAX) -> AIOKaf
 
 
 def stored(message: object) -> Stored:
-    """One of aiokafka's consumer records, as ours. A key is always there: no topic of ours has records without."""
-    key, value, headers = message.key, message.value, message.headers  # type: ignore[attr-defined] # aiokafka ships no types
-    return Stored(Record(key or b"", value or b"", tuple(headers)), message.offset, message.timestamp)  # type: ignore[attr-defined] # as above
+    """
+    One of aiokafka's consumer records, as ours. Records of ours have a key, a value, and values in their headers; of others what
+    is not there is empty.
+    """
+    key, value, given = message.key, message.value, message.headers  # type: ignore[attr-defined] # aiokafka ships no types
+    headers = tuple(given)
+    if None in [one for _, one in headers]:
+        headers = tuple((name, one or b"") for name, one in headers)
+    return Stored(Record(key or b"", value or b"", headers), message.offset, message.timestamp)  # type: ignore[attr-defined] # as above

@@ -320,6 +320,15 @@ _JOBS = (
         alerts="NotifierPartitionStuck",
     ),
     _entry(
+        "record.unreadable",
+        "error",
+        "topic partition offset",
+        "A record of the orders or the deliveries topic is none that this project writes. It is no part of what is known; where"
+        " it lay last of its key, the newest of ours was appended again behind it, and the partition goes on.",
+        "Find out who else writes to this topic: only the orders job, or fan-out, should be allowed to.",
+        alerts="NotifierForeignRecord",
+    ),
+    _entry(
         "log.healed",
         "warning",
         "topic partition records",

@@ -112,6 +112,17 @@ async def rubbish_among_orders(product: Product) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def rubbish_where_work_is_done(product: Product) -> AsyncIterator[None]:
+    """The same, and orders come in that partition: whoever works there sees it with what it folds next."""
+    await append(product.access, product.topics.orders, 1, STRANGERS)
+    for _ in range(2):
+        order, marks = product.order("peak", 1), product.marks()
+        await product.tell(order)
+        await product.folded(order, marks)
+    yield
+
+
+@asynccontextmanager
 async def rubbish_among_commands(product: Product) -> AsyncIterator[None]:
     """Somebody else writes into the commands topic."""
     await append(product.access, product.topics.commands, 1, STRANGERS)

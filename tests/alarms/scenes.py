@@ -125,6 +125,15 @@ SHOP = Scene(
             needs=("position.assumed",),
         ),
         Row(
+            "record.unreadable",
+            "the same, in a partition in which orders come",
+            on_fanout.rubbish_where_work_is_done,
+            level="error",
+            fields=("topic", "partition", "offset"),
+            alert="NotifierForeignRecord",
+            labels={"event": "record.unreadable"},
+        ),
+        Row(
             "command.unreadable",
             "a stranger's record in the commands topic",
             on_fanout.rubbish_among_commands,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from aiokafka import TopicPartition
-from aiokafka.structs import OffsetAndTimestamp
+from aiokafka.structs import ConsumerRecord, OffsetAndTimestamp
 
 from notifier.kafka.access import Access
-from notifier.kafka.reader import SEEK_BYTES_MAX, Reader
+from notifier.kafka.reader import SEEK_BYTES_MAX, Reader, stored
+from notifier.record import Record
 
 TP = TopicPartition("alipayhk.orders.v1", 0)
 
@@ -48,3 +49,11 @@ async def test_a_record_that_lands_meanwhile_is_not_jumped_over() -> None:
     reader._idle[SEEK_BYTES_MAX].append(LandingConsumer())
 
     assert await reader.offset_at(TP.topic, TP.partition, 0) == 0
+
+
+def test_what_a_strangers_record_lacks_is_empty() -> None:
+    """Kafka knows records without a key, without a value, and headers without one; none of ours is so."""
+    headers = [("ce_time", None), ("ce_id", b"evt_1")]
+    record = ConsumerRecord(TP.topic, 0, 7, 1, 1, None, None, None, -1, -1, headers)
+
+    assert stored(record).record == Record(b"", b"", (("ce_time", b""), ("ce_id", b"evt_1")))

@@ -40,7 +40,7 @@ def numbered(due: Callable[[Record], DueChange | None] = lambda _: None, seen: l
             seen.append(version(new))
         return known if known is not None and version(known) > version(new) else new
 
-    return Merging(merge=merge, due=due, version=version, may_rest=lambda _: True)
+    return Merging(merge=merge, due=due, version=version, may_rest=lambda _: True, is_ours=lambda _: True)
 
 
 class WholeLogs(FakeLogs):

@@ -17,6 +17,7 @@ HIGHEST = Merging(
     due=lambda _: None,
     version=version,
     may_rest=lambda _: True,
+    is_ours=lambda record: record.value.isdigit(),
 )
 
 
