@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+from consumers.telling.backoff import RETRY_AFTER_S_MAX
 from consumers.telling.callees import Callee
 from consumers.telling.means import Shared
 from consumers.telling.serving import Serving
@@ -55,13 +56,18 @@ class TakingUp:
                 continue  # it left the settings, has just come into them, or is left alone: what waits stays
             if callee.is_paused:
                 wait_s = min(wait_s, await self._give_up_what_is_over(name, callee))
-            if due_ms > now_ms:
+            if not self._is_due(due_ms, now_ms, callee):
                 wait_s = min(wait_s, (due_ms - now_ms) / 1000)
             elif self._serving.room(callee):
                 await self._means.outages.ride_out(partial(self._take_up, name, callee))
             else:
                 wait_s = min(wait_s, max(callee.ready_in_s, PAUSE_S), NO_ROOM_S)
         return wait_s
+
+    def _is_due(self, due_ms: int, now_ms: int, callee: Callee) -> bool:
+        """Nothing is put off for so long that it is due beyond the longest wait: a clock was wrong that set it, and it is due."""
+        longest_s = max(self._means.delivery.retry_s_max, RETRY_AFTER_S_MAX, callee.endpoint.timeout_s)
+        return not now_ms < due_ms <= now_ms + longest_s * 1000
 
     async def _take_up(self, name: str, callee: Callee) -> None:
         serving, topic = self._serving, self._means.topics.deliveries
@@ -73,7 +79,7 @@ class TakingUp:
                 topic, self._partition, name, until_ms=None, limit=room + serving.busy(name) + 1
             )
             idle = [(key, at_ms) for key, at_ms in due if not serving.is_busy(key)]
-            ready = [key for key, at_ms in idle if at_ms <= now_ms][:room]
+            ready = [key for key, at_ms in idle if self._is_due(at_ms, now_ms, callee)][:room]
             later = [at_ms for key, at_ms in idle if key not in ready]
             snapshot = await self._view.read(ready)
             found = {key: from_record(record) for key, record in snapshot.known.items()}

@@ -477,6 +477,45 @@ async def test_an_event_that_comes_while_its_lane_is_being_given_up_waits_durabl
     assert ([ref.version for ref in lane.dead], [ref.version for ref in lane.waiting]) == ([1], [2])
 
 
+async def test_what_was_put_off_by_a_clock_that_was_wrong_is_not_put_off_until_then(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    """For a minute the machine believed that it was next year: what failed in that minute waited for it, and nothing said so."""
+    merchants.answers["oms"] += [FAILED]
+    owner = await opened()
+    world.clock.at += later(days=365)
+    await published("T1", statuses=LIFE[:1])
+    await owner.work_off()
+    await until(world, lambda: [one.outcome for one in recorded(world)] == [Outcome.FAILED])
+
+    world.clock.at -= later(days=365)
+    await published("T2", statuses=LIFE[:1])
+    await owner.work_off()
+    await merchants.until(lambda: merchants.versions("oms", "T1") == [1, 1])
+    await until(world, lambda: recorded(world)[-1].outcome is Outcome.ACCEPTED)
+
+
+async def test_the_time_to_give_up_does_not_begin_next_year(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    """By the same clock: it would be called again and again for a year, and hold up what comes after it in its order."""
+    merchants.answers["oms"] += [FAILED] * 3
+    owner = await opened(give_up_after_s=3600.0)
+    world.clock.at += later(days=365)
+    await published("T1", statuses=LIFE[:1])
+    await owner.work_off()
+    await until(world, lambda: len(recorded(world)) == 1)
+
+    world.clock.at -= later(days=365)
+    await owner.crash()
+    owner = await opened(give_up_after_s=3600.0)
+    await until(world, lambda: len(recorded(world)) == 2)
+    world.clock.at += timedelta(seconds=3601)
+    await until(world, lambda: recorded(world)[-1].outcome is Outcome.DEAD)
+
+    assert merchants.versions("oms", "T1") == [1, 1, 1]
+
+
 async def test_what_comes_when_too_much_waits_is_a_dead_letter_at_once(
     opened: Opened, published: Published, merchants: Merchants, world: World
 ) -> None:
