@@ -188,7 +188,13 @@ async def inbox_of(settings: Settings) -> AsyncIterator[Inbox]:
     )
     topic = Topics(settings.kafka.topic_prefix).inbox
     outages = Outages(kafka=settings.kafka.bootstrap_servers)
-    async with Inbox(producer, topic, timeout_s=settings.ingress.append_timeout_s, outages=outages) as inbox:
+    async with Inbox(
+        producer,
+        topic,
+        timeout_s=settings.ingress.append_timeout_s,
+        outages=outages,
+        partitions=settings.kafka.partitions,
+    ) as inbox:
         yield inbox
 
 

@@ -110,6 +110,15 @@ def plans(
     return [TopicPlan(name, partitions, replication_factor, settings | common) for name, settings in own]
 
 
+def spread_over(has: int, said: int) -> int:
+    """
+    Over how many partitions keys are spread, where a topic has so many and the settings say `said`: fixed once and for all.
+
+    A topic that was given more keeps its keys where they are. Anywhere else an order would begin anew, and be paid once more.
+    """
+    return min(has, said)
+
+
 def partition_of(key: bytes, partitions: int) -> int:
     """
     The partition of an inbox record: Kafka's default for its key, `(murmur2(key) & 0x7fffffff) % partitions`.

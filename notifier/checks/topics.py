@@ -57,8 +57,9 @@ def remedy(one: Compared, difference: Difference, servers: str) -> str:
     match difference.setting:
         case "partitions":
             return (
-                f"A topic keeps its number, for keys would move: set kafka.partitions to {difference.has} if all topics have "
-                "that; if they differ among themselves, give kafka.topic_prefix a name for new ones."
+                f"A topic keeps its number, for keys would move: set kafka.partitions to {difference.has} if all topics have had "
+                "that from their beginning. If they were given more since, leave it: keys stay where they are. If they differ "
+                "among themselves, give kafka.topic_prefix a name for new ones."
             )
         case "replication_factor":
             return (

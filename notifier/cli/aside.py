@@ -121,9 +121,9 @@ class Orders:
 
     def __init__(self, look: Look, store: RedisViews) -> None:
         async def count() -> int:
-            return look.partitions
+            return look.spread_over
 
-        self._lookup = Lookup(look.topics.orders, store, look.reader, partitions=look.partitions, count=count)
+        self._lookup = Lookup(look.topics.orders, store, look.reader, partitions=look.spread_over, count=count)
         self.is_away = False
         """Redis, or Kafka, did not answer: then nothing is said of any order any more."""
 

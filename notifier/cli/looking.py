@@ -19,7 +19,7 @@ from notifier.kafka.access import Access
 from notifier.kafka.follower import Followed
 from notifier.kafka.reader import Reader
 from notifier.kafka.scan import Scanner
-from notifier.topics import Topics, partition_of
+from notifier.topics import Topics, partition_of, spread_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,14 @@ class Look:
     topics: Topics
     partitions: int
     """Of every topic."""
+    spread_over: int
+    """Of these keys are in so many."""
     reader: Reader
     scanner: Scanner
 
     def partition_of(self, channel: str, order: str) -> int:
         """Where everything about an order lies, in every topic."""
-        return partition_of(f"{channel}/{order}".encode("utf-8", "surrogateescape"), self.partitions)
+        return partition_of(f"{channel}/{order}".encode("utf-8", "surrogateescape"), self.spread_over)
 
     async def records(
         self, topic: str, partitions: Sequence[int] | None = None, *, begin: int = 0
@@ -72,7 +74,7 @@ async def looking(settings: Settings) -> AsyncIterator[Look]:
             )
         reader = Reader(access)
         try:
-            yield Look(access, topics, least, reader, scanner)
+            yield Look(access, topics, least, spread_over(least, settings.kafka.partitions), reader, scanner)
         finally:
             await reader.close()
 

@@ -17,7 +17,7 @@ from notifier.errors import Unavailable
 from notifier.kept import record_at, record_in
 from notifier.ports import Kept, LogReader, ViewRead, ViewStore
 from notifier.record import Record
-from notifier.topics import partition_of
+from notifier.topics import partition_of, spread_over
 
 BEHIND_MAX = 20_000
 """Records behind the view's position that are read through for one order: a second's work. Beyond it the job comes first."""
@@ -69,9 +69,9 @@ class Lookup:
         key = f"{channel}/{order}".encode("utf-8", "surrogateescape")  # whatever was asked for
         found = await self._find(key)
         if found is None and not self._is_counted:
-            # the settings may say another number than the topic has: then it was looked for in the wrong place
+            # the settings may say more than the topic has: then it was looked for in the wrong place
             async with _kafka_in_time():
-                counted = await self._count()
+                counted = spread_over(await self._count(), self._partitions)
             is_wrong, self._partitions, self._is_counted = counted != self._partitions, counted, True
             found = await self._find(key) if is_wrong else None
         return found

@@ -13,7 +13,7 @@ from notifier.errors import Unavailable
 from notifier.kafka.producer import Producer
 from notifier.outage import Outages
 from notifier.record import Record
-from notifier.topics import partition_of
+from notifier.topics import partition_of, spread_over
 
 ASK_EVERY_S = 5.0
 """At night nobody posts: who does not ask learns of an outage in the morning, and of its end with the next POST."""
@@ -38,6 +38,7 @@ class Inbox:
         unacknowledged_max: appends that may wait for it at once. Beyond it Kafka is not keeping up, and a quick no is worth more
             than a long queue: AlipayHK sends again.
         outages: says when Kafka does not answer.
+        partitions: how many the settings say that the topic has; None: nobody says.
     """
 
     def __init__(
@@ -48,9 +49,11 @@ class Inbox:
         timeout_s: float,
         unacknowledged_max: int = 2_000,
         outages: Outages | None = None,
+        partitions: int | None = None,
     ) -> None:
         self._producer = producer
         self._topic = topic
+        self._partitions = partitions
         self._timeout_s = timeout_s
         self._unacknowledged = 0
         self._unacknowledged_max = unacknowledged_max
@@ -202,6 +205,8 @@ class Inbox:
     async def _connect(self) -> None:
         """Learn the inbox's partitions, however long Kafka is away."""
         partitions = await self._outages.ride_out(lambda: self._producer.partitions_of(self._topic))
+        if self._partitions is not None:
+            partitions = spread_over(partitions, self._partitions)
         self._queues = [deque() for _ in range(partitions)]
         while self._early:
             self._put(self._early.popleft())

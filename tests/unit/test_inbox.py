@@ -329,3 +329,25 @@ async def test_another_patience_is_for_those_who_wait_already() -> None:
         broker.may_acknowledge.set()
     assert [(type(one), getattr(one, "why", None)) for one in outcomes] == [(Unavailable, "kafka_timeout")] * 3
     assert broker.timeout_s == TIMEOUT_S
+
+
+@pytest.mark.parametrize(
+    ("said", "spread_over"),
+    [
+        pytest.param(2, 2, id="the topic was given more: an order would begin anew elsewhere, and be paid once more"),
+        pytest.param(3, 3, id="as many as there are"),
+        pytest.param(24, 3, id="a topic that has fewer than the settings say is used as it is"),
+    ],
+)
+async def test_keys_stay_where_the_settings_have_them(said: int, spread_over: int) -> None:
+    broker = Broker()
+    broker.may_acknowledge.set()
+    keys = [f"shop-hkd/T{number}".encode() for number in range(20)]
+
+    async with Inbox(cast("Producer", broker), "t.inbox.v1", timeout_s=30.0, partitions=said) as inbox:
+        for key in keys:
+            await inbox.append(Record(key, b""))
+
+    assert {record.key: at for at, batch in broker.batches for record in batch} == {
+        key: partition_of(key, spread_over) for key in keys
+    }

@@ -179,6 +179,17 @@ async def test_settings_that_say_another_number_of_partitions_hide_no_order(fold
     assert version(await finder(world, said=24).find("shop-hkd", "T1")) == 1
 
 
+async def test_in_a_topic_that_was_given_more_partitions_orders_are_where_they_were(
+    folded: Callable[..., Any],
+) -> None:
+    """After the first order that there is not, all others were looked for where nobody puts them."""
+    world = await folded(notification("T1"))
+    lookup = finder(world, counted=24)
+
+    assert await lookup.find("shop-hkd", "T9") is None
+    assert version(await lookup.find("shop-hkd", "T1")) == 1
+
+
 async def test_without_redis_nothing_is_said(folded: Callable[..., Any]) -> None:
     world = await folded(notification("T1"))
     world.views.is_down = True
