@@ -70,12 +70,18 @@ _BROKER = {
 
 
 def prepare(
-    folder: Path, ports: tuple[int, int], tell: Callable[[str], None], settings: Mapping[str, str] | None = None
+    folder: Path,
+    ports: tuple[int, int],
+    tell: Callable[[str], None],
+    settings: Mapping[str, str] | None = None,
+    *,
+    cluster: str | None = None,
 ) -> Recipe:
     """
     Make a broker ready to be started, with its data under `folder`; `ports` are the clients' and the controller's.
 
-    `settings` are broker settings that go before those chosen here.
+    `settings` are broker settings that go before those chosen here; `cluster` is the id of a cluster that it is one of, as
+    `new_cluster` gives it.
 
     Raises:
         LocalFailed: no Java, no jars, or the data folder can't be formatted.
@@ -90,7 +96,7 @@ def prepare(
     )
     run = (str(java.program), *_JVM, "-cp", jars)
     if not (data / "log" / "meta.properties").exists():
-        _format(run, properties)
+        _format(run, properties, cluster or new_cluster())
     tell(f"kafka   Apache Kafka {kafka_version()} on {java}, {HOST}:{ports[0]}")
     return Recipe(
         name="kafka",
@@ -102,8 +108,19 @@ def prepare(
     )
 
 
+def new_cluster() -> str:
+    """The id of a cluster that is still to come: 16 bytes in URL-safe base64."""
+    # a zero in front, because one that began with "-" would be taken for an option
+    return base64.urlsafe_b64encode(b"\0" + secrets.token_bytes(15)).decode().rstrip("=")
+
+
 def is_ready(port: int) -> bool:
     """Whether a broker answers there that its controller counts as alive."""
+    return live_brokers(port) > 0
+
+
+def live_brokers(port: int) -> int:
+    """How many brokers are alive, as the one there tells; 0 where none answers."""
     # Kafka protocol guide: Metadata (API key 3) version 1, correlation id 1, no client id, no topics. The answer is the
     # correlation id and the array of live brokers; a broker that is still starting is not yet in its own answer.
     request = struct.pack(">hhihi", 3, 1, 1, -1, 0)
@@ -115,8 +132,8 @@ def is_ready(port: int) -> bool:
             connection.sendall(struct.pack(">i", len(request)) + request)
             head = answer.read(12)
     except OSError:
-        return False
-    return len(head) == 12 and struct.unpack(">iii", head)[2] > 0
+        return 0
+    return int(struct.unpack(">iii", head)[2]) if len(head) == 12 else 0
 
 
 def _settings(data: Path, ports: tuple[int, int], settings: Mapping[str, str]) -> dict[str, str]:
@@ -131,9 +148,7 @@ def _settings(data: Path, ports: tuple[int, int], settings: Mapping[str, str]) -
     }
 
 
-def _format(run: tuple[str, ...], properties: Path) -> None:
-    # A cluster id is 16 bytes in URL-safe base64. A zero in front, because one that began with "-" would be taken for an option.
-    cluster = base64.urlsafe_b64encode(b"\0" + secrets.token_bytes(15)).decode().rstrip("=")
+def _format(run: tuple[str, ...], properties: Path, cluster: str) -> None:
     command = [*run, "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(properties)]
     try:
         subprocess.run(  # noqa: S603 - program and arguments are this package's own

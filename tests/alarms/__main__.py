@@ -15,7 +15,7 @@ from notifier.local import Services, running
 from tests.alarms.play import play
 from tests.alarms.scenes import ROWS, SCENES
 from tests.alarms.see import Seen
-from tests.faults.run import BROKER
+from tests.faults.brokers import BROKER
 
 FOLDER = Path(".local", "alarms")
 

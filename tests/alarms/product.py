@@ -299,9 +299,9 @@ def _is_there(listener: str, processes: Sequence[Process]) -> bool:
     return any(one.listens == listener or one.arguments == ("run",) for one in processes)
 
 
-def _data_of(services: Services) -> Path:
+def _data_of(services: Services) -> list[Path]:
     """Where the broker tells how far its cleaner is; nowhere where it is not ours."""
-    return services.kafka.log_path.parent / "kafka" / "log" if services.kafka is not None else Path()
+    return [services.kafka.log_path.parent / "kafka" / "log"] if services.kafka is not None else []
 
 
 def _plans(settings: Settings) -> list[TopicPlan]:

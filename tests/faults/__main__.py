@@ -12,9 +12,10 @@ from pathlib import Path
 
 import uvloop
 
-from notifier.local import KAFKA_SETTING, REDIS_SETTING, running
+from notifier.local import LocalFailed
+from tests.faults.brokers import services
 from tests.faults.faults import FAULTS, Fault
-from tests.faults.run import BROKER, Outcome, Wish, run
+from tests.faults.run import Outcome, Wish, run
 
 FOLDER = Path(".local", "soak")
 
@@ -54,13 +55,14 @@ def _one(fault: Fault, wish: Wish) -> Outcome:
     folder.mkdir(parents=True, exist_ok=True)
     for log in folder.glob("*.log"):
         log.unlink()
-    with (
-        running(folder, tell=lambda _: None, kafka=BROKER, fresh=True) as services,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        if services.kafka is None or services.redis is None:
-            raise SystemExit(f"faults need a Kafka and a Redis of their own: unset {KAFKA_SETTING} and {REDIS_SETTING}")
-        outcome = runner.run(run(fault, services, folder, wish))
+    try:
+        with (
+            services(folder, fault.brokers, fresh=True) as started,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            outcome = runner.run(run(fault, started, folder, wish))
+    except LocalFailed as error:
+        raise SystemExit(str(error)) from error
     verdict = "FAILED" if outcome.problems else "holds"
     figures = "  ".join(
         f"{name} {value:,.0f}" if value >= 100 else f"{name} {value:.3g}" for name, value in outcome.figures.items()

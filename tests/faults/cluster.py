@@ -22,6 +22,8 @@ from tests.waiting import until
 
 ANSWER_WITHIN_S = 40.0
 """A broker that comes back has no answer for a while, which is no fault of what is tested."""
+ASKED_AGAIN_AFTER_S = 5.0
+"""Another broker, where there are several."""
 SEEN_WITHIN_S = 60.0
 
 _T = TypeVar("_T")
@@ -29,11 +31,11 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True)
 class Cluster:
-    """The broker, with its data folder: only there does the cleaner say how far it has come."""
+    """Its brokers, with their data folders: only there does the cleaner say how far it has come."""
 
     admin: AIOKafkaAdminClient
     consumer: AIOKafkaConsumer
-    data: Path
+    data: Sequence[Path]
     partitions: int
     settings: dict[str, dict[str, str]]
     """Of each topic: a topic's settings can only be written whole."""
@@ -75,6 +77,19 @@ class Cluster:
 
         await until(is_so, SEEN_WITHIN_S, f"{group} is empty")
 
+    async def coordinator(self, group: str) -> int:
+        """The node that looks after a group now."""
+        return int(await _patiently(lambda: self.admin.find_coordinator(group)))
+
+    async def until_all_copied(self, topics: Sequence[str]) -> None:
+        """Return once every copy of these topics' partitions has all of it."""
+
+        async def is_so() -> bool:
+            described = await _patiently(lambda: self.admin.describe_topics(list(topics)))
+            return all(len(one["isr"]) == len(one["replicas"]) for topic in described for one in topic["partitions"])
+
+        await until(is_so, SEEN_WITHIN_S, "every copy is in sync")
+
     async def kick(self, group: str) -> None:
         """Say in the name of each member that it leaves: its next heartbeat or commit is refused."""
         coordinator = await self.admin.find_coordinator(group)
@@ -106,25 +121,24 @@ class Cluster:
         """Let the cleaner run over all but each partition's last segment, as it would after weeks; return when it has."""
         before = self.settings[topic]["min.compaction.lag.ms"]
         await self.configure(topic, min_compaction_lag_ms="0")
-        wanted = {partition: await asyncio.to_thread(self._last_segment, topic, partition) for partition in self._range}
+        wanted = [await asyncio.to_thread(self._last_segments, data, topic) for data in self.data]
 
         async def is_cleaned() -> bool:
-            cleaned = await asyncio.to_thread(self._cleaned, topic)
-            return all(cleaned.get(partition, 0) >= offset for partition, offset in wanted.items())
+            cleaned = [await asyncio.to_thread(_cleaned, data, topic) for data in self.data]
+            return all(
+                of_broker.get(partition, 0) >= offset
+                for of_broker, last in zip(cleaned, wanted, strict=True)
+                for partition, offset in last.items()
+            )
 
         await until(is_cleaned, SEEN_WITHIN_S, f"the cleaner has been through {topic}")
         await self.configure(topic, min_compaction_lag_ms=before)
 
-    def _last_segment(self, topic: str, partition: int) -> int:
-        return max(int(file.stem) for file in (self.data / f"{topic}-{partition}").glob("*.log"))
-
-    def _cleaned(self, topic: str) -> dict[int, int]:
-        """What the broker notes for itself: a line for each partition with the first offset that is not clean."""
-        try:
-            lines = (self.data / "cleaner-offset-checkpoint").read_text().splitlines()[2:]
-        except FileNotFoundError:
-            return {}
-        return {int(partition): int(offset) for name, partition, offset in map(str.split, lines) if name == topic}
+    def _last_segments(self, data: Path, topic: str) -> dict[int, int]:
+        return {
+            partition: max(int(file.stem) for file in (data / f"{topic}-{partition}").glob("*.log"))
+            for partition in self._range
+        }
 
     @property
     def _range(self) -> range:
@@ -132,6 +146,15 @@ class Cluster:
 
     def _of(self, topic: str) -> list[TopicPartition]:
         return [TopicPartition(topic, partition) for partition in self._range]
+
+
+def _cleaned(data: Path, topic: str) -> dict[int, int]:
+    """What a broker notes for itself: a line for each partition with the first offset that is not clean."""
+    try:
+        lines = (data / "cleaner-offset-checkpoint").read_text().splitlines()[2:]
+    except FileNotFoundError:
+        return {}
+    return {int(partition): int(offset) for name, partition, offset in map(str.split, lines) if name == topic}
 
 
 async def _patiently(ask: Callable[[], Awaitable[_T]]) -> _T:
@@ -144,10 +167,11 @@ async def _patiently(ask: Callable[[], Awaitable[_T]]) -> _T:
 
 
 @asynccontextmanager
-async def connected(access: Access, data: Path, plans: Sequence[TopicPlan]) -> AsyncIterator[Cluster]:
+async def connected(access: Access, data: Sequence[Path], plans: Sequence[TopicPlan]) -> AsyncIterator[Cluster]:
     """The cluster, for a block, with the topics as they were planned."""
-    admin = AIOKafkaAdminClient(**access.options)
-    consumer = AIOKafkaConsumer(**access.options, enable_auto_commit=False)
+    patience = {"request_timeout_ms": round(ASKED_AGAIN_AFTER_S * 1000)}
+    admin = AIOKafkaAdminClient(**access.options, **patience)
+    consumer = AIOKafkaConsumer(**access.options, **patience, enable_auto_commit=False)
     await admin.start()
     try:
         await consumer.start()

@@ -21,6 +21,8 @@ class Fault:
     """How many webhooks merchants may accept once more; None: partitions change hands, and with each time some."""
     is_between: bool = False
     """It comes between two halves, when all of the first is told: what it takes away must have been used before."""
+    brokers: int = 1
+    """Of Kafka: three where one is lost and the others go on."""
     delivery_timeout_s: float | None = None
     """How long merchants may take in this run, where it is not as in all others: the fault is theirs as well."""
 
@@ -46,7 +48,11 @@ FAULTS = {
         Fault(on_redis.redis_busy),
         Fault(on_redis.script_cache_lost),
         Fault(on_kafka.kafka_down, repeats_max=None),
-        Fault(on_kafka.coordinator_moved, repeats_max=None),
+        Fault(on_kafka.broker_restarted, repeats_max=None),
+        Fault(on_kafka.coordinator_moved, repeats_max=None, brokers=3),
+        Fault(on_kafka.broker_lost, repeats_max=None, brokers=3),
+        Fault(on_kafka.broker_frozen, repeats_max=None, brokers=3),
+        Fault(on_kafka.majority_lost, repeats_max=None, brokers=3),
         Fault(on_kafka.rebalance_storm, repeats_max=None),
         Fault(on_kafka.producer_poisoned, repeats_max=None),
         Fault(on_kafka.commit_refused, repeats_max=None),

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
-from tests.faults.stage import Stage
+from notifier.local import Server
+from tests.faults.stage import SEEN_WITHIN_S, Stage
+from tests.waiting import until
 
 
 async def kafka_down(stage: Stage) -> None:
@@ -24,13 +29,82 @@ async def kafka_down(stage: Stage) -> None:
     await stage.at_rest()
 
 
-async def coordinator_moved(stage: Stage) -> None:
-    """The broker goes in order and comes back at once, twice: coordinators are looked for and load their offsets anew."""
+async def broker_restarted(stage: Stage) -> None:
+    """The only broker goes in order and comes back at once, twice: its groups' offsets are loaded anew."""
     for _ in range(2):
         await asyncio.to_thread(stage.kafka.stop)
         await asyncio.to_thread(stage.kafka.start)
         await stage.at_rest()
         await stage.gone_on()
+
+
+async def coordinator_moved(stage: Stage) -> None:
+    """Of three brokers the one that looks after a group goes in order, and another looks after it; then the other group's."""
+    for group, _ in stage.groups.values():
+        async with _without(stage, await stage.cluster.coordinator(group), group, Server.stop):
+            await stage.gone_on()
+
+
+async def broker_lost(stage: Stage) -> None:
+    """Of three brokers the one that looks after a group is killed, with all that it leads; then the other group's."""
+    for group, _ in stage.groups.values():
+        async with _without(stage, await stage.cluster.coordinator(group), group, Server.kill):
+            await stage.accepted_more(100)
+            await stage.gone_on()
+
+
+async def broker_frozen(stage: Stage) -> None:
+    """The one that looks after a group stands still until the others have its work, and goes on as if it had still that."""
+    for group, _ in stage.groups.values():
+        node = await stage.cluster.coordinator(group)
+        broker = stage.brokers[node - 1]
+        os.kill(broker.pid, signal.SIGSTOP)
+        try:
+            await _moves(stage, group, node)
+            await stage.accepted_more(100)
+        finally:
+            os.kill(broker.pid, signal.SIGCONT)
+        await stage.all_copied()
+        await stage.at_rest()
+        await stage.gone_on()
+
+
+async def majority_lost(stage: Stage) -> None:
+    """Two of three brokers are killed, and come back when everybody has noticed: one copy alone is no acknowledgement."""
+    marks = stage.marks()
+    lost = stage.brokers[1:]
+    for broker in lost:
+        await asyncio.to_thread(broker.kill)
+    for part in stage.consumers:
+        await part.said("kafka.unavailable", marks[part.name])
+    await stage.part("serve").said("notification.not_stored", marks["serve"])
+    for broker in lost:
+        broker.spawn()
+    for broker in lost:
+        await asyncio.to_thread(broker.wait_ready)
+    for part in stage.consumers:
+        await part.said("kafka.recovered", marks[part.name])
+    await stage.all_copied()
+    await stage.at_rest()
+
+
+@asynccontextmanager
+async def _without(stage: Stage, node: int, group: str, end: Callable[[Server], None]) -> AsyncIterator[None]:
+    """The block begins when another broker looks after the group, and both groups are at rest; then this one comes back."""
+    broker = stage.brokers[node - 1]
+    await asyncio.to_thread(end, broker)
+    await _moves(stage, group, node)
+    await stage.at_rest()
+    yield
+    await asyncio.to_thread(broker.start)
+    await stage.all_copied()
+
+
+async def _moves(stage: Stage, group: str, node: int) -> None:
+    async def is_moved() -> bool:
+        return await stage.cluster.coordinator(group) != node
+
+    await until(is_moved, SEEN_WITHIN_S, f"another than broker {node} looks after {group}")
 
 
 async def rebalance_storm(stage: Stage) -> None:

@@ -199,7 +199,9 @@ def _parsed(raw: bytes, *events: str) -> list[Line]:
     return [msgspec.json.decode(line) for line in raw.splitlines() if line.startswith(b"{") and wanted.search(line)]
 
 
-def parts(ports: list[int], config_file: Path, logs: Path, tasks: asyncio.TaskGroup) -> list[Part]:
+def parts(
+    ports: list[int], config_file: Path, logs: Path, tasks: asyncio.TaskGroup, environment: Mapping[str, str]
+) -> list[Part]:
     """The ingress, and two processes of each job; `ports` are one for each part's health."""
     made: list[tuple[str, tuple[str, ...]]] = [("serve", ("serve",))]
     made += [
@@ -209,6 +211,6 @@ def parts(ports: list[int], config_file: Path, logs: Path, tasks: asyncio.TaskGr
         )
     ]
     return [
-        Part(name, arguments, port, config_file, logs / f"{name}.log", tasks)
+        Part(name, arguments, port, config_file, logs / f"{name}.log", tasks, environment=environment)
         for (name, arguments), port in zip(made, ports, strict=True)
     ]

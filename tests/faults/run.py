@@ -22,10 +22,10 @@ from notifier.demo.world.alipayhk import AlipayHK
 from notifier.demo.world.lives import Sending, last_orders, plan, posts_in
 from notifier.demo.world.merchants import MERCHANTS
 from notifier.kafka.access import Access
-from notifier.local import Services
 from notifier.local.ports import HOST, free_ports
 from notifier.topics import TopicPlan, Topics, plans
 from tests.faults import checks
+from tests.faults.brokers import Services
 from tests.faults.cluster import connected
 from tests.faults.faults import Fault
 from tests.faults.keeper import Keeper
@@ -42,9 +42,6 @@ TOLD_WITHIN_S = 120.0
 BEGINS_AT, HELD_BACK = 0.3, 0.4
 """A fault begins when so much is sent. So much is held back until it is over; while it is not, that comes slowly."""
 SLOW, AT_ONCE = 40.0, 10
-
-BROKER = {"log.cleaner.backoff.ms": "200"}
-"""What a broker of these runs needs besides: the cleaner looks more than four times a minute."""
 
 _SEGMENTS = {"segment_ms": "1500", "segment_index_bytes": "65536", "min_cleanable_dirty_ratio": "0.001"}
 
@@ -95,8 +92,6 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 async def _play(fault: Fault, services: Services, folder: Path, wish: Wish, outcome: Outcome) -> None:
-    assert services.kafka is not None, "Kafka is somebody else's: not ours to stop"
-    assert services.redis is not None, "likewise"
     accounts, clock = open_accounts(), SystemClock()
     sendings = plan(wish.seed, wish.orders, [account.channel for account in accounts])
     planned_s = len(sendings) / wish.rate
@@ -116,13 +111,13 @@ async def _play(fault: Fault, services: Services, folder: Path, wish: Wish, outc
         file = write(folder, Setup(services.addresses, ports, accounts, MERCHANTS, merchants.urls, secrets, timeout_s))
         with file.open("a", encoding="utf-8") as more:
             more.write(_MORE_SETTINGS.format(session_timeout_s=wish.session_timeout_s))
-        settings = config.load(file, {})
+        copies = {"NOTIFIER__KAFKA__REPLICATION_FACTOR": str(len(services.brokers))}
+        settings = config.load(file, copies)
         await make_topics(settings)
         access = Access.to(settings.kafka, "faults")
-        running = parts([ports.internal, *free_ports(4)], file, folder, tasks)
-        data = services.kafka.log_path.parent / "kafka" / "log"
+        running = parts([ports.internal, *free_ports(4)], file, folder, tasks, copies)
         async with (
-            connected(access, data, _plans(settings)) as cluster,
+            connected(access, services.logs, _plans(settings)) as cluster,
             Redis.from_url(settings.redis.url) as redis,
             AlipayHK(f"http://{HOST}:{ports.public}", accounts, clock) as alipayhk,
         ):
@@ -130,7 +125,7 @@ async def _play(fault: Fault, services: Services, folder: Path, wish: Wish, outc
                 Topics(settings.kafka.topic_prefix),
                 access,
                 cluster,
-                services.kafka,
+                services.brokers,
                 services.redis,
                 redis,
                 settings.redis.key_prefix,

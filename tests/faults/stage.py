@@ -40,7 +40,7 @@ class Stage:
     topics: Topics
     access: Access
     cluster: Cluster
-    kafka: Server
+    brokers: Sequence[Server]
     redis_server: Server
     redis: Redis
     key_prefix: str
@@ -60,6 +60,12 @@ class Stage:
     def of_job(self, job: str) -> list[Part]:
         """The processes of one job."""
         return [part for part in self.parts if part.job == job]
+
+    @property
+    def kafka(self) -> Server:
+        """The only broker."""
+        (broker,) = self.brokers
+        return broker
 
     @property
     def consumers(self) -> list[Part]:
@@ -110,6 +116,11 @@ class Stage:
         """Return once both groups rest with two members each."""
         for group, _ in self.groups.values():
             await self.cluster.until_members(group, 2)
+
+    async def all_copied(self) -> None:
+        """Return once every copy of everything is in sync."""
+        topics = self.topics
+        await self.cluster.until_all_copied([topics.inbox, topics.orders, topics.deliveries, "__consumer_offsets"])
 
     async def gone_on(self) -> None:
         """Return once each job has committed something that was not there when this was called."""

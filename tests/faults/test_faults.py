@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from notifier.local import KAFKA_SETTING, REDIS_SETTING, Services, running
+from notifier.local import KAFKA_SETTING, REDIS_SETTING
+from tests.faults.brokers import Services, services
 from tests.faults.faults import FAULTS
-from tests.faults.run import BROKER, Wish, run
+from tests.faults.run import Wish, run
 
 SHORT = Wish(orders=600, rate=600.0, seed=1, session_timeout_s=4.0)
 """Some two thousand notifications."""
@@ -23,8 +24,8 @@ def own_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]
     with pytest.MonkeyPatch.context() as patch:
         for setting in (KAFKA_SETTING, REDIS_SETTING):
             patch.delenv(setting, raising=False)
-        with running(tmp_path_factory.mktemp("faults"), tell=lambda _: None, kafka=BROKER) as services:
-            yield services
+        with services(tmp_path_factory.mktemp("faults")) as started:
+            yield started
 
 
 @pytest.mark.services
