@@ -23,6 +23,7 @@ from typer.main import get_command
 from notifier import __version__
 from notifier.cli.chosen import Chosen
 from notifier.cli.orphan import end_with_stdin
+from notifier.processes import hangup
 from notifier.processes.handing import taken
 
 PROGRAM = "notifier"
@@ -142,7 +143,13 @@ class _Later(TyperCommand):
         self._entry = entry
 
     def make_context(self, *args: Any, **options: Any) -> Any:
-        """Where typer turns the rest of the line into a call: from here on the command itself is at work."""
+        """
+        Where typer turns the rest of the line into a call: from here on the command itself is at work.
+
+        Importing a service takes a second: a SIGHUP that comes meanwhile is for its settings, and must not end it.
+        """
+        if self._entry.panel == _SERVICES:
+            hangup.expect()
         return load(self._entry).make_context(*args, **options)
 
 

@@ -14,7 +14,6 @@ from consumers.rebuilding import MANY_RECORDS
 from notifier.cli.options import ConfigFile, chosen_file, read_settings
 from notifier.cli.rebuild_bar import RebuildBar
 from notifier.config import Address
-from notifier.processes import hangup
 
 
 class Job(StrEnum):
@@ -50,7 +49,6 @@ def consume(
             address = Address.parse(listen)
         except ValueError as fault:
             raise typer.BadParameter(f"{fault}.", param_hint="--listen") from None
-    hangup.expect()
     # Orders are folded by what stands in each record; whom to tell stands in the settings alone.
     settings = read_settings(context, config_file, needs="endpoints" if job is Job.FANOUT else None)
     named = chosen_file(context, config_file)

@@ -47,7 +47,6 @@ def run(context: typer.Context, config_file: ConfigFile = None) -> None:
     It starts without Kafka or Redis too. SIGHUP lets all take over changed channels, keys, endpoints and limits. SIGTERM or
     Ctrl-C ends all in order, within seconds, and nothing is lost.
     """
-    hangup.expect()
     settings = read_settings(context, config_file, needs="channels")
     named = chosen_file(context, config_file)
     reloading = Reloading(settings, config.reader(named, environment()))

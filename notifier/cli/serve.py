@@ -8,7 +8,6 @@ import typer
 
 from notifier.app import run_serve
 from notifier.cli.options import ConfigFile, chosen_file, read_settings
-from notifier.processes import hangup
 
 
 def serve(
@@ -30,7 +29,6 @@ def serve(
     Log lines go to stdout; `notifier logs` explains them. SIGHUP lets it take over changed channels, keys and limits. SIGTERM or
     Ctrl-C ends it, after what is in flight.
     """
-    hangup.expect()
     settings = read_settings(context, config_file, needs="channels")
     run_serve(settings, workers=workers, config_file=chosen_file(context, config_file))
 

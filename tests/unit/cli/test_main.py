@@ -368,3 +368,28 @@ def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_word(tmp_path: Pat
     )
 
     assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")
+
+
+def test_a_reload_that_is_asked_for_while_a_service_is_imported_does_not_end_it(tmp_path: Path) -> None:
+    """Whoever starts a service and changes its settings in the same second is not to find it gone."""
+    (tmp_path / "slow.py").write_text("""
+import os, signal
+os.kill(os.getpid(), signal.SIGHUP)
+def register(app):
+    app.command("slow")(slow)
+def slow():
+    print("at work")
+""")
+    code = (
+        "from notifier import cli; cli.COMMANDS = (cli.Entry('slow', 'Slow.', 'slow', 'Services'),); cli.main(['slow'])"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "at work\n", "")
