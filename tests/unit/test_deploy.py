@@ -15,7 +15,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT7
 
 from notifier import events, release, webhooks
-from notifier.deliveries import command, delivery, endpoint_state, position
+from notifier.deliveries import command, delivery, endpoint_state, ping, position
 from notifier.deliveries.command import Command, Wanted
 from notifier.deliveries.delivery import Again, DeliveryRecord, Lane, Outcome, Ref
 from notifier.deliveries.endpoint_state import EndpointState, Pause, Round, State, Why
@@ -171,6 +171,17 @@ def test_every_attempts_headers_are_described(secrets: int, body: bytes, sent_at
     keys = [webhooks.Secret(bytes([number]) * 24) for number in range(secrets)]
 
     _judge("webhook-headers", webhooks.headers(keys, f"evt_{0:032x}", sent_at, body))
+
+
+def test_a_ping_has_a_webhook_s_headers_and_is_told_apart_from_an_event() -> None:
+    """A receiver that judged by the schemas refused a ping, and nothing in them said that there is such a thing."""
+    name = ping.ping_id(bytes(16))
+    sent = json.loads(ping.body(name, make.RECEIVED_AT))
+
+    _judge("webhook-headers", webhooks.headers([webhooks.Secret(bytes(24))], name, 0, b""))
+    assert not VALIDATORS["webhook.schema.json"].is_valid(sent)
+    said = SCHEMAS["webhook.schema.json"]["description"]
+    assert f"type `{sent['type']}`, version {sent['version']}, an id that begins with `{name[:5]}`" in said
 
 
 @given(st.integers(0, 1000), st.integers(0, 10**12), st.text(max_size=20), st.none() | st.text(max_size=20))
