@@ -100,7 +100,7 @@ def test_a_remedy_is_a_command_where_one_mends_it_safely_and_words_where_none_do
 
     remedies = {each.setting: remedy(one, each, "k:9092") for each in one.differences}
 
-    assert "set kafka.partitions to 12 if all topics have that" in remedies[PARTITIONS]
+    assert "set kafka.partitions to 12 if all topics have had that" in remedies[PARTITIONS]
     assert "set kafka.replication_factor to 3" in remedies[REPLICATION]
     assert remedies["cleanup.policy"] == (
         "`kafka-configs.sh --bootstrap-server k:9092 --alter --entity-type topics --entity-name t.orders.v1 "
