@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,8 @@ _OURS = re.compile(r"(.*/)?notifier|notifier\.worker")
 """The word of a command line that starts this project: the command, `-m notifier`, or an ingress' worker."""
 
 _SHOWN_CHARS_MAX = 60
-_UNTYPED = re.compile(r" --ends-with-stdin\b| --settings-on \d+")
-"""What a supervisor adds to the command line of its children; nobody types that."""
+_UNTYPED = {"--ends-with-stdin": 1, "--settings-on": 2}
+"""What a supervisor adds to the command line of its children, which nobody types, and how many words that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class Program:
     """A running program."""
 
     pid: int
-    command: str
+    words: tuple[str, ...]
+    """Its command line. What a shell was told with `-c` is one word of it, and starts nothing of ours itself."""
 
     @property
     def is_ours(self) -> bool:
@@ -32,11 +33,19 @@ class Program:
         return str(self).startswith("notifier ")
 
     def __str__(self) -> str:
-        words = _UNTYPED.sub("", self.command).split()
-        at = next((at for at, word in enumerate(words[:6]) if _OURS.fullmatch(word)), None)
+        at = next((at for at, word in enumerate(self.words[:6]) if _OURS.fullmatch(word)), None)
         if at is None:
-            return f"{self.command[:_SHOWN_CHARS_MAX]} (pid {self.pid})"
-        return f"notifier {' '.join(words[at + 1 :])[:_SHOWN_CHARS_MAX]} (pid {self.pid})"
+            return f"{' '.join(self.words)[:_SHOWN_CHARS_MAX]} (pid {self.pid})"
+        return f"notifier {' '.join(_typed(self.words[at + 1 :]))[:_SHOWN_CHARS_MAX]} (pid {self.pid})"
+
+
+def _typed(words: Sequence[str]) -> Iterator[str]:
+    at = 0
+    while at < len(words):
+        untyped = _UNTYPED.get(words[at], 0)
+        if not untyped:
+            yield words[at]
+        at += untyped or 1
 
 
 def program_on(port: int, proc: Path = _PROC) -> Program | None:
@@ -94,4 +103,4 @@ def _program(folder: Path) -> Program | None:
         words = (folder / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
     except OSError:
         return None
-    return Program(int(folder.name), " ".join(word.decode(errors="replace") for word in words))
+    return Program(int(folder.name), tuple(word.decode(errors="replace") for word in words))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ ON_LINUX = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only L
     ],
 )
 def test_a_program_is_known_by_its_command(command: str, shown: str, is_ours: bool) -> None:
-    program = Program(7, command)
+    program = Program(7, tuple(command.split()))
 
     assert str(program) == shown
     assert program.is_ours == is_ours
@@ -52,10 +53,10 @@ def test_a_listener_of_this_very_process_is_found(family: socket.AddressFamily) 
     assert program_on(port) is None
 
 
-def _process(proc: Path, pid: int, parent: int, command: str, *sockets: int) -> None:
+def _process(proc: Path, pid: int, parent: int, command: Sequence[str], *sockets: int) -> None:
     folder = proc / str(pid)
     (folder / "fd").mkdir(parents=True)
-    (folder / "cmdline").write_bytes(command.replace(" ", "\0").encode() + b"\0")
+    (folder / "cmdline").write_bytes("\0".join([*command, ""]).encode())
     (folder / "status").write_text(f"Name:\tpython\nPid:\t{pid}\nPPid:\t{parent}\n")
     for number, inode in enumerate(sockets):
         (folder / "fd" / str(number)).symlink_to(f"socket:[{inode}]")
@@ -64,17 +65,20 @@ def _process(proc: Path, pid: int, parent: int, command: str, *sockets: int) -> 
 @pytest.mark.parametrize(
     ("supervisor", "told"),
     [
-        pytest.param("/venv/bin/python /venv/bin/notifier run", "notifier run (pid 20)", id="what a person has typed"),
-        pytest.param("/lib/systemd/systemd --user", "notifier serve (pid 30)", id="it was started by itself"),
+        (["/venv/bin/python", "/venv/bin/notifier", "run"], "notifier run (pid 20)"),
+        (["/lib/systemd/systemd", "--user"], "notifier serve (pid 30)"),
+        (["/bin/sh", "-c", "cd shop; notifier serve"], "notifier serve (pid 30)"),
     ],
+    ids=["what a person has typed", "it was started by itself", "a shell was told to"],
 )
-def test_of_ours_the_one_is_told_that_a_person_has_started(supervisor: str, told: str, tmp_path: Path) -> None:
+def test_of_ours_the_one_is_told_that_a_person_has_started(supervisor: list[str], told: str, tmp_path: Path) -> None:
     """`notifier --settings-on 15 serve` was told, which nobody has typed; and who ends that sees it started again."""
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "tcp").write_text(f"sl local rem st\n0: 0100007F:{8080:04X} 00000000:0000 0A a b c d e 77\n")
     (tmp_path / "net" / "tcp6").write_text("sl local rem st\n")
-    _process(tmp_path, 10, 1, "/bin/bash")
+    _process(tmp_path, 10, 1, ["/bin/bash"])
     _process(tmp_path, 20, 10, supervisor)
-    _process(tmp_path, 30, 20, "/venv/bin/python -P -m notifier --ends-with-stdin --settings-on 15 serve", 77)
+    child = "/venv/bin/python -P -m notifier --ends-with-stdin --settings-on 15 serve"
+    _process(tmp_path, 30, 20, child.split(), 77)
 
     assert str(program_on(8080, tmp_path)) == told
