@@ -179,7 +179,7 @@ def _json_lines(service: str, instance: str, clock: Clock) -> _Render:
 
 def _console_lines(clock: Clock) -> _Render:
     def render(level: str, event: str, fields: _Fields) -> bytes:
-        at: datetime = clock.now()
+        at: datetime = clock.now().astimezone()  # as the tables of commands show times: by the clock on the wall here
         sentences = [one for value in fields.values() if _is_prose(value) for one in value]
         said = [
             (f"{name}={_printable(value)}", value)

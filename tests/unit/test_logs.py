@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import select
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -42,6 +43,20 @@ def _as_it_was() -> Iterator[None]:
     yield
     logs._current.render, logs._current.write, logs._current.rank = before
     root.handlers, root.level = handlers, level
+
+
+@pytest.fixture(autouse=True)
+def wall(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """The clock on the wall; it shows UTC until a test hangs it up somewhere else."""
+
+    def hang_up(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    hang_up("UTC")
+    yield hang_up
+    monkeypatch.undo()
+    time.tzset()
 
 
 Lines = Callable[[], list[dict[str, Any]]]
@@ -274,6 +289,17 @@ def test_in_the_console_long_ids_stand_last_and_what_is_not_there_is_left_out() 
         "attempt=0",
         "event_id=evt_" + 32 * "a",
     ]
+
+
+def test_the_console_shows_the_time_of_the_clock_on_the_wall(wall: Callable[[str], None]) -> None:
+    """Tables showed the time in Hong Kong and the lines beside them that in Greenwich, and neither said so."""
+    out = io.BytesIO()
+    logs.configure(service="run", instance="1", format="console", out=out, clock=_StoppedClock())
+    wall("Asia/Hong_Kong")
+
+    log.info("service.started")
+
+    assert out.getvalue().startswith(b"17:30:05.000 info")
 
 
 def test_in_the_console_a_list_stays_in_its_place_however_long_it_is() -> None:
