@@ -284,7 +284,9 @@ def _print_list(found: list[_Listed], now: datetime) -> None:
     for each in found:
         one = each.health
         if each.told:
-            since = f" (since {moment(one.since)})" if one.since is not None else ""
+            # of one that is active it is when that began, long before it failed
+            is_known = one.since is not None and one.state is State.SUSPENDED
+            since = f" (since {moment(one.since)})" if is_known else ""
             console.print(Text(f"{one.endpoint} is {each.told}{since}."), soft_wrap=True)
         if each.pending is not None:
             console.print(Text(f"{one.endpoint} was {told(each.pending)}", style="yellow"), soft_wrap=True)

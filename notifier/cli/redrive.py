@@ -288,7 +288,10 @@ def _print_end(found: _Found, selection: Selection, done: _Done, *, is_dry: bool
     for name in sorted(found.suspended):
         typer.echo(f"{name} is suspended: it is told when it is served again; see `notifier endpoints list`.", err=True)
     if not plan.total:
-        typer.echo("Nothing is to be told again.", err=True)
+        is_explained = found.outside or plan.counts
+        letters = "dead letter or accepted delivery" if selection.with_accepted else "dead letter"
+        why = "" if is_explained else f": there is no such {letters}. What waits is told by itself"
+        typer.echo(f"Nothing is to be told again{why}.", err=True)
         return
     if is_dry:
         typer.echo(f"{plan.total} would be told again; nothing was asked for.", err=True)
