@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from notifier.cli.keys import new_pair, private_path
-from notifier.cli.options import CommandFailed
+from notifier.cli.options import CommandFailed, NoConfigFile
 from notifier.config import DEFAULT_FILE, Kafka, Redis
 from notifier.local import Addresses, addresses_of
 
@@ -45,6 +45,7 @@ and, each in a terminal of its own:
 
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; made if it is not there.")] = Path(),
+    _config_file: NoConfigFile = None,
 ) -> None:
     """
     Write a `notifier.toml` that works at once, every setting in it explained.

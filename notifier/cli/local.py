@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from notifier.cli.options import NoConfigFile
 from notifier.local import KAFKA_SETTING, REDIS_SETTING, LocalFailed
 from notifier.local import down as stop_services
 from notifier.local import status as look_at_services
@@ -19,7 +20,7 @@ app = typer.Typer(
 
 
 @app.command()
-def up() -> None:
+def up(_config_file: NoConfigFile = None) -> None:
     """
     Start local Kafka and Redis and leave them running.
 
@@ -38,7 +39,7 @@ def up() -> None:
 
 
 @app.command()
-def down() -> None:
+def down(_config_file: NoConfigFile = None) -> None:
     """Stop what `up` started in this folder. Data and ports stay for the next time."""
     try:
         stop_services(Path.cwd(), _tell)
@@ -49,6 +50,7 @@ def down() -> None:
 @app.command()
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array: service, state, address, pid.")] = False,
+    _config_file: NoConfigFile = None,
 ) -> None:
     """Show whether this folder's Kafka and Redis run and answer; exit status 1 if one does not."""
     try:

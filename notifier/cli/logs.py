@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from notifier.cli.options import AsJson, print_json
+from notifier.cli.options import AsJson, NoConfigFile, print_json
 from notifier.cli.tables import indented, screen
 from notifier.watching.catalogue import CATALOGUE, Entry
 from notifier.watching.runbook import markdown, metrics_of
@@ -26,7 +26,9 @@ AsMarkdown = Annotated[
 ]
 
 
-def logs(name: Name = None, as_json: AsJson = False, as_markdown: AsMarkdown = False) -> None:
+def logs(
+    name: Name = None, as_json: AsJson = False, as_markdown: AsMarkdown = False, _config_file: NoConfigFile = None
+) -> None:
     """
     Explain each log line, or one: what it means, and what to do about it.
 

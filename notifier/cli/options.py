@@ -23,6 +23,8 @@ ConfigFile = Annotated[
         "--config", metavar="FILE", help="The settings file. Default: what NOTIFIER_CONFIG names, else notifier.toml."
     ),
 ]
+NoConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", hidden=True)]
+"""For a command that needs no settings: who names the file behind every command is not told that this one has no such option."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from notifier.cli.options import AsJson, print_json
+from notifier.cli.options import AsJson, NoConfigFile, print_json
 from notifier.clock import SystemClock
 from notifier.demo.run import Outcome, Wish, play
 from notifier.demo.screen import Screen
@@ -31,6 +31,7 @@ def demo(
         int, typer.Option(metavar="N", help="The same number gives the same orders, forgeries and order of sending.")
     ] = 1,
     as_json: AsJson = False,
+    _config_file: NoConfigFile = None,
 ) -> None:
     """
     See the whole pipeline at work: a simulated AlipayHK, real Kafka and Redis, three merchants, one of them failing.

@@ -220,6 +220,19 @@ def test_the_file_may_be_named_before_the_command_or_after_it(
     assert "of/shop.toml: there is no such file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name)
+def test_every_command_takes_the_file_behind_it(entry: Entry) -> None:
+    """Also one that needs no settings (contract, section 2): a script that names the file each time is not wrong."""
+    command = load(entry)
+    leaves = getattr(command, "commands", {entry.name: command})
+
+    assert [name for name, leaf in leaves.items() if not any("--config" in one.opts for one in leaf.params)] == []
+
+
+def test_a_command_that_needs_no_settings_does_not_look_for_the_file(notifier: Notifier) -> None:
+    assert notifier("logs", "notification.accepted", "--config", "of/shop.toml") == 0
+
+
 def test_after_the_command_is_nearer() -> None:
     """Who says both means the second."""
     assert chosen_with("--config", "before.toml", "look", "--config", "after.toml") == Path("after.toml")
