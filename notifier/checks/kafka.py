@@ -156,5 +156,6 @@ def judge_group(name: str, job: str, group: Group, bounds: Bounds) -> Finding:
     if not group.commits:
         told = "no process of this job has run, or none for a week"
         return ok(place, f"{told}, and nothing waits") if lag == 0 else warning(place, f"{told}, and {waits}", start)
-    told = "no process of this job runs"
-    return ok(place, f"{told}, and nothing waits") if lag == 0 else warning(place, f"{told}, and {waits}", start)
+    told = "no process of this job is at work"
+    later = f"{start} One that runs already joins once Kafka and Redis answer it: see its log."
+    return ok(place, f"{told}, and nothing waits") if lag == 0 else warning(place, f"{told}, and {waits}", later)
