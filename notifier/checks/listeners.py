@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -32,7 +31,7 @@ async def look_at_listeners(settings: Settings) -> AsyncIterator[Finding]:
             with listening(address, setting):
                 pass
         except CannotListenError as error:
-            yield judge_taken(name, address, program_on(address.port) if _is_taken(error) else None, error)
+            yield judge_taken(name, address, program_on(address.port) if error.taken else None, error)
         else:
             yield ok(name, f"{address} is free")
 
@@ -53,14 +52,10 @@ def judge_taken(name: str, address: Address, program: Program | None, error: Can
         return ok(name, f"{address} is served by {program}")
     if program is not None:
         return fault(name, f"{address} is taken by {program}", "Stop it, or choose another port.")
-    if _is_taken(error):
+    if error.taken:
         return warning(
             name,
             f"{address} is taken; by whom only its user or root can see",
             "If that is not notifier itself, choose another port.",
         )
     return fault(name, str(error), "Mend the address in the settings.")
-
-
-def _is_taken(error: CannotListenError) -> bool:
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE

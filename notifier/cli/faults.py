@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from notifier.checks.programs import program_on
 from notifier.checks.words import in_words
 from notifier.cli.options import CommandFailed
 from notifier.cli.usage import told
@@ -34,6 +35,9 @@ def tell(error: Exception) -> int:
 
 def _in_words(error: Exception) -> str:
     match error:
+        case CannotListenError(taken=address) if address is not None:
+            program = program_on(address.port)
+            return f"{error} It is {program}." if program is not None else str(error)
         case SettingsFault() | CommandFailed() | CannotListenError() | LocalFailed():
             return str(error)
         case Unavailable():

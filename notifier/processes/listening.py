@@ -21,7 +21,16 @@ _WHY = {
 
 
 class CannotListenError(Exception):
-    """An address cannot be listened on. The message is for the person who started the program: which, why, what to do."""
+    """
+    An address cannot be listened on. The message is for the person who started the program: which, why, what to do.
+
+    Args:
+        taken: the address, where another program has it.
+    """
+
+    def __init__(self, message: str, taken: Address | None = None) -> None:
+        super().__init__(message)
+        self.taken = taken
 
 
 @contextmanager
@@ -40,7 +49,8 @@ def listening(address: Address, setting: str) -> Iterator[socket.socket]:
     except OSError as error:
         why = _WHY.get(error.errno or 0) or (error.strerror or "unknown").lower()
         where = "" if setting.startswith("-") else f": {setting} in the settings, or {_variable(setting)}=HOST:PORT"
-        raise CannotListenError(f"cannot listen on {address} ({setting}): {why}{where}.") from error
+        taken = address if error.errno == errno.EADDRINUSE else None
+        raise CannotListenError(f"cannot listen on {address} ({setting}): {why}{where}.", taken) from error
     with sock:
         yield sock
 

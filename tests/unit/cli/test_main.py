@@ -346,7 +346,10 @@ def test_run_says_at_once_that_a_port_is_taken(
         f"cannot listen on {address} (consumers.listen_orders): another program listens there. End it, or choose"
         in said
     )
-    assert "consumers.listen_orders in the settings, or NOTIFIER__CONSUMERS__LISTEN_ORDERS=HOST:PORT.\n" in said
+    assert "consumers.listen_orders in the settings, or NOTIFIER__CONSUMERS__LISTEN_ORDERS=HOST:PORT." in said
+    assert not Path("/proc/net/tcp").exists() or f" (pid {os.getpid()}).\n" in said, (
+        "and which it is, where that is told"
+    )
 
 
 def test_in_a_folder_without_settings_kafka_is_missed_where_nobody_put_it(notifier: Notifier, tmp_path: Path) -> None:
