@@ -227,7 +227,8 @@ class Serving:
         if answer.is_accepted:
             await self._settle(lane, todo, Outcome.ACCEPTED, answer)
             return True
-        if answer.status_code == GONE and is_there:
+        is_left_alone = answer.status_code == GONE and is_there
+        if is_left_alone:
             self._on_gone(lane.callee.endpoint.name)
         elif self._is_over(lane.callee.endpoint.name, lane.since, now):
             await self._settle(lane, todo, Outcome.DEAD, answer)
@@ -246,7 +247,8 @@ class Serving:
             # it is left alone whatever this is; when an operator resumes it, what waits shall be ready
             retry_s = min(retry_s, means.delivery.first_retry_s)
         await self._write_down(lane, now + timedelta(seconds=retry_s), Outcome.FAILED, answer)
-        say(lane, todo, Outcome.FAILED, answer, means.clock.now(), retry_in_s=round(retry_s, 3))
+        told_s = None if is_left_alone else round(retry_s, 3)
+        say(lane, todo, Outcome.FAILED, answer, means.clock.now(), retry_in_s=told_s)
         return False
 
     def _is_over(self, name: str, since: datetime, now: datetime) -> bool:

@@ -184,7 +184,8 @@ _FANOUT = (
         "info",
         "endpoint channel order event_id version attempt outcome status_code error duration_ms retry_in_s since_received_ms"
         " trace_id",
-        "One POST to a merchant's endpoint and what came of it: `accepted`, or `failed` with the time to the next attempt.",
+        "One POST to a merchant's endpoint and what came of it: `accepted`, or `failed` with the time to the next attempt"
+        " (`retry_in_s`; null after a 410, which ends the attempts until an operator resumes the endpoint).",
         "None: it is tried again for `give_up_after_s`. If one endpoint keeps failing, tell its owner.",
         metrics="deliveries_total delivery_attempt_duration_seconds delivery_since_received_seconds endpoint_waiting",
         alerts="NotifierDeliveriesWaiting",

@@ -1,6 +1,8 @@
 """Fan-out on one partition: where an endpoint begins, when it is left alone, and what an operator says (design, section 6)."""
 
 import asyncio
+import io
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -16,7 +18,7 @@ from consumers.client import Answer
 from consumers.fanout import FanoutPartition
 from consumers.partition import Batch
 from consumers.telling.gauges import show_endpoints
-from notifier import deliveries, metrics
+from notifier import deliveries, logs, metrics
 from notifier.config import Endpoint
 from notifier.deliveries import command, endpoint_state, position
 from notifier.deliveries.command import Command, Wanted
@@ -336,6 +338,30 @@ async def test_what_got_a_410_is_ready_when_its_endpoint_is_resumed(
     (told,) = recorded(world)
     assert told.next_attempt_at is not None
     assert told.next_attempt_at <= NOON + timedelta(seconds=0.05)
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_tried_again"),
+    [
+        pytest.param(FAILED, True, id="it failed: when it is tried again"),
+        pytest.param(GONE, False, id="it is gone: not until an operator says so"),
+    ],
+)
+async def test_the_line_of_an_attempt_says_when_the_next_one_is_if_there_is_one(
+    answer: Answer, is_tried_again: bool, *, opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    """After a 410 it promised one within seconds, to an endpoint that nobody calls until an operator resumes it."""
+    written = io.BytesIO()
+    logs.configure(service="fanout", instance="test", out=written)
+    merchants.answers["oms"] += [answer]
+    owner = await opened()
+    await published("T1")
+    await owner.work_off()
+
+    await until(world, lambda: b'"delivery.attempted"' in written.getvalue())
+
+    (attempted,) = [one for one in map(json.loads, written.getvalue().splitlines()) if "retry_in_s" in one]
+    assert (attempted["retry_in_s"] is not None) == is_tried_again
 
 
 async def test_who_answered_410_elsewhere_is_not_called_for_its_first_event_here_either(
