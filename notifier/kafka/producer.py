@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 from notifier import metrics
 from notifier.errors import Unavailable
 from notifier.kafka.access import Access
+from notifier.kafka.admin import Admin
 from notifier.kafka.ending import started
 from notifier.logs import failure, get_logger
 from notifier.record import Record
@@ -94,19 +95,20 @@ class Producer:
 
     async def partitions_of(self, topic: str) -> int:
         """
-        How many partitions a topic has.
+        How many partitions a topic has; then the producer is connected, too.
+
+        The library's producer would ask for the topic by its name, and Kafka, where nobody has told it otherwise, makes what is
+        asked for: with one partition, and nothing of what a topic of ours has to be.
 
         Raises:
             Unavailable: no broker answers, or the topic is not there.
         """
-        try:
-            producer = await self._producer()
-            async with asyncio.timeout(self._timeout_s):
-                return len(await producer.partitions_for(topic))
-        except TimeoutError as error:
-            raise Unavailable("kafka", f"there is no topic {topic}, or no answer about it") from error
-        except KafkaError as error:
-            raise Unavailable("kafka", f"topic {topic}: {type(error).__name__}") from error
+        async with Admin.at_work(self._access, answer_s_max=self._timeout_s) as admin:
+            partitions = await admin.partitions_of(topic)
+        if partitions is None:
+            raise Unavailable("kafka", f"there is no topic {topic}; `notifier topics --apply` makes it")
+        await self.start()
+        return partitions
 
     async def ask(self) -> None:
         """

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -332,3 +333,38 @@ async def outcome_of(append: Any) -> str | None:
     except Unavailable as error:
         return error.why
     return None
+
+
+@pytest.mark.parametrize(
+    ("has", "found"),
+    [
+        pytest.param({TOPIC: 3}, 3, id="it is there"),
+        pytest.param({"other": 3}, None, id="it is not: nothing that is asked may make it"),
+    ],
+)
+async def test_a_topic_is_looked_for_among_all_and_never_asked_for_by_its_name(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, has: dict[str, int], found: int | None
+) -> None:
+    """
+    Kafka makes what is asked for by its name, where nobody has told it otherwise: a door that was opened before the topics were
+    made had an inbox of one partition, kept for a week, and answered `success`.
+    """
+
+    class All:
+        @classmethod
+        @asynccontextmanager
+        async def at_work(cls, _: Access, *, answer_s_max: float) -> AsyncIterator[All]:
+            assert answer_s_max == FAR_S
+            yield cls()
+
+        async def partitions_of(self, topic: str) -> int | None:
+            return has.get(topic)
+
+    monkeypatch.setattr(producer_module, "Admin", All)
+    async with a_producer() as producer:
+        if found is not None:
+            assert await producer.partitions_of(TOPIC) == found
+        else:
+            with pytest.raises(Unavailable, match="notifier topics --apply"):
+                await producer.partitions_of(TOPIC)
+            assert cluster.made == []
