@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, nullcontext
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -27,6 +27,8 @@ RETRY_MS = 1000
 How long the library waits until it asks a broker again that did not answer. By itself it asks ten times a second, and while one
 was away two dozen readers at once made three hundred connections a second.
 """
+SEEKS_AT_ONCE_MAX = 32
+"""Each borrows a consumer with a connection of its own; a thousand lanes may look for an event at one moment."""
 STALL_S = 15.0
 """How long a read may bring nothing before we say that Kafka does not answer."""
 
@@ -35,7 +37,8 @@ class Reader:
     """
     Reads partitions by offset.
 
-    A read borrows a consumer of its own, so that a long one holds nothing else up; consumers are kept for the next read.
+    A read borrows a consumer of its own, so that a long one holds nothing else up; consumers are kept for the next read. There
+    are as many as there were reads at once: long ones are a partition's, and of the short ones no more than some run at once.
     """
 
     def __init__(self, access: Access, *, chunk_records_max: int = 2_000) -> None:
@@ -43,6 +46,7 @@ class Reader:
         self._chunk_records_max = chunk_records_max
         self._idle: defaultdict[int, list[AIOKafkaConsumer]] = defaultdict(list)
         """By how much one fetch of theirs brings at most, in bytes."""
+        self._seeking = asyncio.Semaphore(SEEKS_AT_ONCE_MAX)
         self._records_read: Counter[int] = Counter()
 
     def records_read(self, partition: int) -> int:
@@ -146,7 +150,12 @@ class Reader:
 
     @asynccontextmanager
     async def _borrowed(self, bytes_max: int = SEEK_BYTES_MAX) -> AsyncIterator[AIOKafkaConsumer]:
-        idle = self._idle[bytes_max]
+        turn = self._seeking if bytes_max == SEEK_BYTES_MAX else nullcontext()
+        async with turn, self._borrowed_of(self._idle[bytes_max], bytes_max) as consumer:
+            yield consumer
+
+    @asynccontextmanager
+    async def _borrowed_of(self, idle: list[AIOKafkaConsumer], bytes_max: int) -> AsyncIterator[AIOKafkaConsumer]:
         try:
             consumer = idle.pop() if idle else await unattached(self._access, bytes_max)
             try:
