@@ -169,6 +169,9 @@ class Serving:
                     if not is_free or self._endpoints.is_left_alone(name):
                         await self._put_off(lane)
                         return
+                    if lane.todo[0] is not todo:  # an event came meanwhile, which goes before what is told once more
+                        lane.attempt, lane.since = 0, self._means.clock.now()
+                        continue
                     lane.is_calling = lane.is_engaged = True
                     lane.attempt += 1
                     url = lane.callee.endpoint.url

@@ -429,6 +429,32 @@ async def test_who_failed_for_long_is_found_so_by_the_next_process(
     await until(world, lambda: state_of(world).state is State.ACTIVE)
 
 
+async def test_what_comes_while_a_redriven_delivery_waits_for_its_turn_goes_before_it(
+    opened: Opened, published: Published, merchants: Merchants, world: World
+) -> None:
+    """It was told first, and its failure was recorded as one of the new event, which nobody had been told of."""
+    owner = await opened(endpoint("oms", concurrency=1))
+    await published("T1", "T2", statuses=LIFE[:1])
+    await owner.work_off()
+    merchants.gates["oms/T2"] = asyncio.Event()
+    await published("T2", statuses=LIFE[1:2])
+    await owner.fetch()
+    await merchants.until(lambda: merchants.versions("oms", "T2") == [1, 2])
+    await said(world, owner, word("redrive", once_more(world)))
+    await spin()
+    merchants.answers["oms/T1"] += [FAILED]
+
+    await published("T1", statuses=LIFE[1:2])
+    await owner.fetch()
+    await spin()
+    merchants.gates["oms/T2"].set()
+    await merchants.until(lambda: len(merchants.versions("oms", "T1")) == 2)
+
+    assert merchants.versions("oms", "T1") == [1, 2]
+    await until(world, lambda: recorded(world)[-1].outcome is Outcome.FAILED)
+    assert recorded(world)[-1].version == 2
+
+
 # What waits
 
 
