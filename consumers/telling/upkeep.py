@@ -93,11 +93,17 @@ class Upkeep:
         for name, _ in self._due:
             if name not in self._callees.by_name:
                 continue
-            after_ms = self._renewed.get(name, 0)
-            found = await means.store.due(
-                topic, self._partition, name, until_ms=None, limit=RENEWED_AT_ONCE_MAX, from_ms=after_ms
-            )
+            after_ms, limit = self._renewed.get(name, 0), RENEWED_AT_ONCE_MAX
+            while True:
+                found = await means.store.due(
+                    topic, self._partition, name, until_ms=None, limit=limit, from_ms=after_ms
+                )
+                if len(found) < limit or found[-1][1] > after_ms:
+                    break
+                limit *= (
+                    2  # all of these are due at one moment: the next look would find them again, and none behind them
+                )
             keys += [key for key, _ in found]
-            self._renewed[name] = found[-1][1] if len(found) == RENEWED_AT_ONCE_MAX else 0
+            self._renewed[name] = found[-1][1] if len(found) == limit else 0
         before_ms = means.clock.now_ms() - round(DAY.total_seconds() * 1000)
         return await self._view.older_than(keys, before_ms)

@@ -496,6 +496,31 @@ async def test_it_is_given_up_when_its_time_is_over_and_not_when_a_probe_comes_r
     assert len(merchants.told) == told
 
 
+async def test_all_that_waits_is_written_again_though_more_than_one_look_takes_is_due_at_one_moment(
+    opened: Opened,
+    published: Published,
+    world: World,
+    always_looking: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same ones were looked at again and again; what lay behind them would have been deleted after a month, unheard."""
+    monkeypatch.setattr(consumers.telling.upkeep, "RENEWED_AT_ONCE_MAX", 5)
+    owner = await opened()
+    await said(world, owner, word("suspend"))
+    await published(*(f"T{number}" for number in range(12)), statuses=LIFE[:1])
+    await owner.work_off()
+    written = len(world.logs.records(TOPICS.deliveries, P))
+
+    world.clock.at += later(days=2)
+    world.logs.now_ms = world.clock.now_ms()
+
+    def lanes() -> set[bytes]:
+        again = world.logs.records(TOPICS.deliveries, P)[written:]
+        return {one.record.key for one in again if deliveries.kind_of(one.record.key) is deliveries.Kind.LANE}
+
+    await until(world, lambda: len(lanes()) == 12)
+
+
 async def test_an_event_that_comes_while_its_lane_is_being_given_up_waits_durably(
     opened: Opened, published: Published, merchants: Merchants, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
