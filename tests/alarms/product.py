@@ -40,8 +40,11 @@ from tests.faults.product import Line, Part
 from tests.waiting import until
 
 INJECTED = Path(__file__).with_name("injected")
-SEEN_WITHIN_S = 100.0
-"""The longest that anything of a fault has to be waited for: a minute until it lasts, half a minute between two reports."""
+SEEN_WITHIN_S = 150.0
+"""
+The longest that anything of a fault has to be waited for: a minute until it lasts, half a minute between two reports, five starts
+of one that ends each time.
+"""
 
 SETTLED_S = 4.0
 """Of a consumer's session: a killed one is missed soon."""
