@@ -95,7 +95,8 @@ def resume(
     """
     Serve an endpoint again that was suspended: by an operator, by its answer 410 (gone), or because it only failed.
 
-    What waited is told by itself, in order, one at a time at first and faster with each that it accepts.
+    What waited for it is told by itself, in order, one at a time at first and faster with each that it accepts; an order whose
+    own attempts have failed comes when its next one is due, an hour later at the most (`notifier deliveries list` says when).
     """
     _tell(read_settings(context, config_file, needs="endpoints"), "resume", endpoint, reason, by)
 
@@ -166,7 +167,7 @@ def _tell(
             typer.echo(
                 f"{endpoint} is suspended: nothing is sent to it until `notifier endpoints resume {endpoint}`."
                 if is_suspended
-                else f"{endpoint} is active: what waits for it is told now."
+                else f"{endpoint} is active: what waits is told as it is due; `notifier deliveries list` says when."
             )
         case End.NOBODY:
             typer.echo(

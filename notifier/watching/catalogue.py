@@ -242,8 +242,9 @@ _FANOUT = (
         "info",
         "endpoint reason by",
         "A suspended endpoint is served again: it `accepted` a probe, an `operator` said so, or it `moved`: a reload"
-        " changed its URL. What waited is being delivered, in order, one at a time at first, but for who moved.",
-        "None.",
+        " changed its URL. What waited for it is being delivered, in order, one at a time at first, but for who moved. An order"
+        " whose own attempts have failed comes when its next one is due, at most `retry_s_max` later.",
+        "None. `notifier deliveries list` says when each is due.",
         metrics="endpoint_suspended",
     ),
     _entry(
