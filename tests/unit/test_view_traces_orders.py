@@ -407,6 +407,26 @@ async def test_after_too_long_a_commit_is_not_believed(world: World, started: St
     assert world.logs.records(ORDERS, P)[1].record == second_version
 
 
+async def test_a_commit_of_a_clock_that_was_far_ahead_is_not_believed_for_as_long(
+    world: World, started: Started
+) -> None:
+    """The same history. By its committer's clock it was made next year: it would not have been too old for a year and a week."""
+    world.clock.at = NOON + later(days=365)
+    first = await started()
+    await with_late_first_version(world, first)
+    await first.stop()
+    world.logs.land_late()
+    world.clock.at = NOON + later(days=15)
+    world.logs.compact(ORDERS, P)
+    world.views.flush()
+
+    second = await started()
+    await world.receive(evidence_of("A", 3))
+    await second.work_off()
+
+    assert versions(world, "A") == [1, 2, 3]
+
+
 async def test_a_resend_leaves_no_trace_in_the_view(world: World, started: Started, always_looking: None) -> None:
     """Evidence without effect: were its offset kept in the view, a repair would append A2 with another content."""
     process = await started()
