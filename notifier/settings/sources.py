@@ -49,7 +49,8 @@ def read_text(path: Path) -> str:
             raise SettingsFault([Fault(str(path), "is larger than any settings file")])
         return content.decode()
     except FileNotFoundError:
-        remedy = "`notifier init` writes one; --config or NOTIFIER_CONFIG names another."
+        # "a first one": at a reload one that was there is gone, and a new token would let nothing of AlipayHK's in
+        remedy = "`notifier init` writes a first one, with new secrets; --config or NOTIFIER_CONFIG names another."
         raise SettingsFault([Fault(str(path), "there is no such file", remedy)]) from None
     except IsADirectoryError:
         raise SettingsFault(

@@ -271,7 +271,10 @@ def test_the_environment_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     settings = load(None, {"NOTIFIER__CHANNELS": json.dumps([shop])}, needs_file=False)
 
     assert [one.name for one in settings.channels] == ["a"]
-    with pytest.raises(SettingsFault, match=r"notifier\.toml: there is no such file\. `notifier init` writes one"):
+    with pytest.raises(
+        SettingsFault,
+        match=r"notifier\.toml: there is no such file\. `notifier init` writes a first one, with new secrets",
+    ):
         load(None, {})
     with pytest.raises(SettingsFault, match=r"other\.toml: there is no such file"):
         load(None, {"NOTIFIER_CONFIG": "other.toml"}, needs_file=False)

@@ -196,7 +196,7 @@ def test_a_command_that_needs_settings_says_how_to_get_some(
     words: tuple[str, ...], notifier: Notifier, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert notifier(*words) == 2
-    assert "notifier.toml: there is no such file. `notifier init` writes one" in capsys.readouterr().err
+    assert "notifier.toml: there is no such file. `notifier init` writes a first one" in capsys.readouterr().err
 
 
 def test_all_faults_of_the_settings_are_in_one_message(
