@@ -96,7 +96,7 @@ class TestTopics:
         rows = json.loads(capsys.readouterr().out)
 
         assert f"--entity-name {topic_prefix}.orders.v1 --add-config 'retention.ms=800000000'" in said
-        assert "set kafka.partitions to 3 if all topics have that" in said
+        assert "set kafka.partitions to 3 if all topics have had that from their beginning" in said
         differing = [(row["topic"], row["setting"], row["has"], row["needs"]) for row in rows]
         assert differing.count((f"{topic_prefix}.inbox.v1", "partitions", "3", "4")) == 1
         assert (f"{topic_prefix}.orders.v1", "retention.ms", "34560000000", "800000000") in differing
