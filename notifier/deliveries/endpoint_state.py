@@ -106,11 +106,13 @@ def change(
     """
     The endpoint after a change: by a command, or by itself.
 
-    Unchanged where a command was obeyed before, and where something by itself meets an endpoint that is left alone already.
+    Unchanged where a command was obeyed before, and where something by itself meets an endpoint that is left alone already, or
+    comes from before the operator's word.
     """
     if command is None:
         is_known = before.state is state and not (reason is Why.GONE and before.reason is Why.FAILING)
-        if is_known or before.is_left_alone:
+        is_stale = before.reason is Why.OPERATOR and at < before.at  # a 410 that was heard before the operator's word
+        if is_known or is_stale or before.is_left_alone:
             return before
         round_ = Round(before.round.command, before.round.count + 1)
     elif command <= before.round.command:

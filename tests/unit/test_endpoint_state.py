@@ -135,3 +135,14 @@ def test_a_record_of_a_later_release_is_left_alone() -> None:
 
     with pytest.raises(NewerStateError):
         endpoint_state.from_record(Record(b"shop-oms", msgspec.json.encode(later)))
+
+
+def test_what_was_heard_before_an_operator_resumed_it_does_not_undo_that() -> None:
+    """A process that stood still wrote its 410 down after the word that came later, and what waited was left alone for good."""
+    resumed = change(first_met("oms", start=0, at=NOON), State.ACTIVE, Why.OPERATOR, at=NOON, command=6)
+
+    before = change(resumed, State.SUSPENDED, Why.GONE, at=NOON - timedelta(milliseconds=1))
+    after = change(resumed, State.SUSPENDED, Why.GONE, at=NOON)
+
+    assert before == resumed
+    assert after.is_left_alone
