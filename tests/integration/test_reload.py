@@ -240,6 +240,7 @@ class Merchant:
 
     port: int = 0
     told: list[str] = field(default_factory=list)
+    slow: float = 0.0
     heard: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
@@ -247,6 +248,7 @@ class Merchant:
         """While the block runs."""
 
         async def take(request: web.Request) -> web.Response:
+            await asyncio.sleep(self.slow)
             self.told.append(json.loads(await request.read())["data"]["order"])
             self.heard.set()
             return web.Response(status=204)
@@ -287,7 +289,7 @@ LOOPBACK = '[delivery]\nallow_networks = ["127.0.0.0/8"]'
 
 async def test_endpoints_move_come_and_go_while_merchants_are_told(place: Place) -> None:
     """`run` passes it on; the old URL is never called again, nothing is told to nobody, and who left is not told."""
-    old, new, another = Merchant(), Merchant(), Merchant()
+    old, new, another = Merchant(), Merchant(slow=3.0), Merchant()
     async with AsyncExitStack() as stack:
         for merchant in (old, new, another):
             await stack.enter_async_context(merchant.listening())
