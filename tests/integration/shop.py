@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from notifier.evidence import Evidence
 from notifier.kafka.access import Access
 from notifier.kafka.producer import Producer
 from notifier.local import Services
+from notifier.local.ports import free_ports
 from notifier.outage import Outages
 from notifier.record import Record
 from notifier.topics import Topics, partition_of
@@ -170,9 +170,7 @@ class Shop:
 
 def open_shop(services: Services, folder: Path, topic_prefix: str, key_prefix: str) -> Shop:
     """A shop in a folder, with its topics and keys under names of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)  # nobody listens there for a while: no client may get it as its own
     public = rsa.generate_private_key(65537, 2048).public_key()
     (folder / "alipayhk.pem").write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     addresses = services.addresses

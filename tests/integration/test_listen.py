@@ -18,8 +18,11 @@ import pytest
 
 from consumers.client import Answer, Client
 from notifier.cli.listen import BODY_BYTES_MAX, Sink, Webhook, serve
+from notifier.local.ports import free_ports
 from notifier.webhooks import Secret, headers
 
+WITHIN_S = 60.0
+"""What a command is waited for: interpreters start slowly on a busy machine."""
 NOW = datetime(2026, 11, 22, 9, 30, 5, tzinfo=UTC)
 SECRET = Secret(b"a merchant's secret of 32 bytes.")
 FORGERS = Secret(b"a forger's secret of 32 bytes...")
@@ -59,14 +62,14 @@ class Screen:
         self, body: bytes = BODY, secret: Secret = SECRET, changed: Mapping[str, str] = MappingProxyType({})
     ) -> Answer:
         signed = headers([secret], EVENT_ID, int(NOW.timestamp()), body)
-        return await self._client.post(self._url, signed | dict(changed), body, timeout_s=5)
+        return await self._client.post(self._url, signed | dict(changed), body, timeout_s=WITHIN_S)
 
 
 @asynccontextmanager
 async def listening(*secrets: Secret, status: int = 204, delay_s: float = 0.0) -> AsyncIterator[Screen]:
     stop, up = asyncio.Event(), asyncio.Event()
-    port = free_port()
-    async with Client(allow_networks=[ip_network("127.0.0.0/8")]) as client, asyncio.timeout(30):
+    (port,) = free_ports(1)
+    async with Client(allow_networks=[ip_network("127.0.0.0/8")]) as client, asyncio.timeout(WITHIN_S):
         screen = Screen(port, client)
         sink = Sink(secrets, StoppedClock(), screen.shown.append, status=status, delay_s=delay_s)
         async with asyncio.TaskGroup() as group:
@@ -74,13 +77,6 @@ async def listening(*secrets: Secret, status: int = 204, delay_s: float = 0.0) -
             await up.wait()
             yield screen
             stop.set()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def test_a_webhook_of_ours_is_verified_and_shown_on_one_line() -> None:
@@ -247,15 +243,15 @@ async def run_listen(*arguments: str) -> asyncio.subprocess.Process:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_the_command_shows_a_webhook_and_ends_by_itself(number: signal.Signals, tmp_path: Path) -> None:
-    port = free_port()
-    async with asyncio.timeout(30), Client(allow_networks=[ip_network("127.0.0.0/8")]) as client:
+    (port,) = free_ports(1)
+    async with asyncio.timeout(WITHIN_S), Client(allow_networks=[ip_network("127.0.0.0/8")]) as client:
         process = await run_listen("--port", str(port), "--json", "--config", str(write_settings(tmp_path, port)))
         assert process.stdout is not None
         assert process.stderr is not None
         greeting = (await process.stderr.readline()).decode()
         now = int(datetime.now(UTC).timestamp())  # noqa: TID251 - the command reads the machine's clock
         answer = await client.post(
-            f"http://127.0.0.1:{port}/", headers([SECRET], EVENT_ID, now, BODY), BODY, timeout_s=5
+            f"http://127.0.0.1:{port}/", headers([SECRET], EVENT_ID, now, BODY), BODY, timeout_s=WITHIN_S
         )
         shown = json.loads(await process.stdout.readline())
         process.send_signal(number)
@@ -272,7 +268,7 @@ async def test_a_port_in_use_is_one_clear_message(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WITHIN_S):
             process = await run_listen("--port", str(port), "--config", str(write_settings(tmp_path, port)))
             shown, complaint = await process.communicate()
 
@@ -286,7 +282,7 @@ async def test_settings_that_are_wrong_are_told_with_status_2(tmp_path: Path) ->
     path = tmp_path / "notifier.toml"
     path.write_text("[delivery]\ntimeout = 1\n")
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WITHIN_S):
         process = await run_listen("--config", str(path))
         _, complaint = await process.communicate()
 

@@ -14,7 +14,10 @@ from notifier.door.notify_verify import ANSWER_BYTES_MAX, NotifyVerifier
 from notifier.errors import Rejected, Unavailable
 
 PARTNER = "2088000000000001"
-TIMEOUT_S = 0.2
+WITHIN_S = 30.0
+"""What an answer that comes is waited for, on a machine that has much else to do."""
+SOON_S = 0.2
+"""What silence is waited for."""
 
 
 @dataclass
@@ -41,11 +44,11 @@ class Gateway:
 
 
 @asynccontextmanager
-async def running(gateway: Gateway) -> AsyncIterator[NotifyVerifier]:
+async def running(gateway: Gateway, timeout_s: float = 2 * WITHIN_S) -> AsyncIterator[NotifyVerifier]:
     """The gateway on a free port, and a verifier to ask it."""
     async with (
         await asyncio.start_server(gateway.serve, "127.0.0.1", 0) as server,
-        NotifyVerifier(timeout_s=TIMEOUT_S) as verifier,
+        NotifyVerifier(timeout_s=timeout_s) as verifier,
     ):
         gateway.port = server.sockets[0].getsockname()[1]
         yield verifier
@@ -127,7 +130,7 @@ async def test_no_refuses_the_message() -> None:
 async def test_anything_else_is_no_answer(answer: bytes, is_silent: bool) -> None:
     """C27: neither believed nor refused; AlipayHK sends again. It ends in time."""
     gateway = Gateway(answer, is_silent)
-    async with running(gateway) as verifier, asyncio.timeout(5 * TIMEOUT_S):
+    async with running(gateway, SOON_S if is_silent else 2 * WITHIN_S) as verifier, asyncio.timeout(WITHIN_S):
         with pytest.raises(Unavailable) as raised:
             await verifier.confirm(gateway.url, PARTNER, "id")
 
@@ -152,7 +155,7 @@ async def test_a_gateway_that_is_not_there_is_no_answer() -> None:
     gateway = Gateway(b"")
     async with running(gateway):
         pass
-    async with NotifyVerifier(timeout_s=TIMEOUT_S) as verifier:
+    async with NotifyVerifier(timeout_s=2 * WITHIN_S) as verifier, asyncio.timeout(WITHIN_S):
         with pytest.raises(Unavailable):
             await verifier.confirm(gateway.url, PARTNER, "id")
 

@@ -24,7 +24,12 @@ from notifier.watching import otlp, tracing
 from notifier.watching.tracing import Span, Value
 
 GIVEN = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-WAIT_S = 10.0
+WAIT_S = 30.0
+"""For what has to come, on a machine that has much else to do."""
+
+
+CLOCKS_NS = 50_000_000
+"""What the machine's clock may be moved by while a test runs."""
 
 
 class Collector:
@@ -74,10 +79,11 @@ def step(name: str, *, error: str | None = None) -> Span:
 def test_what_was_told_is_with_the_collector_when_the_process_ends(collector: Collector) -> None:
     """With its trace, its parent, its times, and who tells it."""
     tracing.configure(service="fanout", instance="host-7", otlp_endpoint=collector.url + "/")
+    before_ns = time.time_ns()
     span = step("deliver", error="timeout")
 
     tracing.tell(span)
-    ended_about = time.time_ns() - 1_000_000_000
+    after_ns = time.time_ns()
     tracing.end()
 
     path, request = collector.taken.get(timeout=WAIT_S)
@@ -95,7 +101,8 @@ def test_what_was_told_is_with_the_collector_when_the_process_ends(collector: Co
     assert (sent.name, sent.kind) == ("deliver", Sent.SPAN_KIND_CLIENT)
     assert (sent.status.code, sent.status.message) == (Status.STATUS_CODE_ERROR, "timeout")
     assert sent.end_time_unix_nano - sent.start_time_unix_nano == pytest.approx(1_000_000_000, abs=1_000)
-    assert sent.end_time_unix_nano == pytest.approx(ended_about, abs=500_000_000)
+    # a second ago, by two clocks that are read one after the other
+    assert before_ns - CLOCKS_NS < sent.end_time_unix_nano + 1_000_000_000 < after_ns + CLOCKS_NS
     assert [one.key for one in sent.attributes] == ["notifier.endpoint", "notifier.attempt"]
     assert not tracing.is_on()
 
@@ -103,7 +110,7 @@ def test_what_was_told_is_with_the_collector_when_the_process_ends(collector: Co
 def test_a_collector_that_hangs_does_not_hold_the_end_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor anything before it: telling is handing over."""
     monkeypatch.setattr(otlp, "END_S", 0.2)
-    monkeypatch.setattr(otlp, "SEND_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(otlp, "SEND_TIMEOUT_S", 2 * WAIT_S)
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         tracing.configure(
             service="fanout", instance="host-7", otlp_endpoint=f"http://127.0.0.1:{hanging.getsockname()[1]}"
@@ -115,14 +122,18 @@ def test_a_collector_that_hangs_does_not_hold_the_end_up(monkeypatch: pytest.Mon
 
         tracing.end()
         ended = time.monotonic() - began
-        _wait_for_the_threads()
 
-    assert told < 1.0
-    assert ended < told + 1.5
+        taken, _ = hanging.accept()
+        with taken:
+            taken.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            _wait_for_the_threads()
+
+    assert told < WAIT_S, "nobody waited for the collector to take one"
+    assert ended < WAIT_S, "nor for its answer"
 
 
 def _wait_for_the_threads() -> None:
-    """What was given up ends by itself, and with the test."""
+    """What was given up ends once it is answered, and with the test."""
     for thread in threading.enumerate():
         if thread.daemon and thread is not threading.current_thread() and "OtelBatch" in thread.name:
             thread.join(WAIT_S)
