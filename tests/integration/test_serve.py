@@ -7,9 +7,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from notifier.kafka.access import Access
 from notifier.kafka.reader import Reader
 from notifier.processes.listening import CannotListenError, address_of, listening
 from notifier.topics import Topics
+from tests.program import Program, is_line
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "token-of-the-shop-1234567"
@@ -45,6 +46,7 @@ from notifier.processes import keeping
 from notifier.app import run_serve
 file = Path(sys.argv[1])
 keeping.LOOK_EVERY_S = float(sys.argv[2])
+keeping.FIRST_RETRY_S = 3.0  # so that a test sees what is not there
 run_serve(config.load(file, config.environment()), config_file=file)
 """
 
@@ -64,41 +66,22 @@ def notification(order: str) -> bytes:
     return compose(fields, "RSA2", KEY)
 
 
-@dataclass
-class Served:
-    """A running `serve`."""
-
-    process: asyncio.subprocess.Process
-    lines: list[dict[str, Any]] = field(default_factory=list)
-
-    async def line(self, event: str, is_it: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any]:
-        """The next line about an event; stdout holds nothing but JSON lines."""
-        assert self.process.stdout is not None
-        async with asyncio.timeout(PATIENCE_S):
-            while raw := await self.process.stdout.readline():
-                self.lines.append(json.loads(raw))
-                if self.lines[-1]["event"] == event and is_it(self.lines[-1]):
-                    return self.lines[-1]
-        raise AssertionError(f"it ended without {event}: {self.lines}")
-
-    async def ended(self) -> int:
-        """Its exit status, once it has ended by itself; its last lines are read."""
-        assert self.process.stdout is not None
-        async with asyncio.timeout(PATIENCE_S):
-            rest = await self.process.stdout.read()
-            self.lines += [json.loads(raw) for raw in rest.splitlines()]
-            return await self.process.wait()
-
-    async def started(self) -> tuple[str, str]:
-        """The base addresses of its public and internal listeners."""
-        line = await self.line("service.started")
-        return f"http://{line['public']}", f"http://{line['internal']}"
+async def started(served: Program) -> tuple[str, str]:
+    """The base addresses of its public and internal listeners."""
+    line = await served.until(is_line(event="service.started"))
+    return f"http://{line['public']}", f"http://{line['internal']}"
 
 
 @asynccontextmanager
 async def serving(
-    folder: Path, *, bootstrap_servers: str, prefix: str = "none", workers: int = 1, look_every_s: float = 5.0
-) -> AsyncIterator[Served]:
+    folder: Path,
+    *,
+    bootstrap_servers: str,
+    prefix: str = "none",
+    workers: int = 1,
+    look_every_s: float = 5.0,
+    append_timeout_s: float = PATIENCE_S,
+) -> AsyncIterator[Program]:
     """`serve` on free ports; killed at the end if it is still there."""
     (folder / "alipayhk.pem").write_bytes(
         KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -113,7 +96,7 @@ url = "redis://127.0.0.1:1/0"
 public = "127.0.0.1:0"
 internal = "127.0.0.1:0"
 workers = {workers}
-append_timeout_s = {APPEND_TIMEOUT_S}
+append_timeout_s = {append_timeout_s}
 [[channels]]
 name = "shop-hkd"
 token = "{TOKEN}"
@@ -129,16 +112,13 @@ keys = ["alipayhk.pem"]
         SERVE,
         str(folder / "notifier.toml"),
         str(look_every_s),
+        stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
         env={"PATH": os.defpath, "PYTHONPATH": str(ROOT)},
     )
-    served = Served(process)
-    try:
+    async with Program.of(process) as served:
         yield served
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await served.ended()
 
 
 async def post(session: aiohttp.ClientSession, public: str, body: bytes) -> tuple[int, bytes]:
@@ -220,9 +200,11 @@ async def test_it_starts_without_kafka_and_says_that_it_is_not_ready(
     tmp_path: Path, session: aiohttp.ClientSession, workers: int
 ) -> None:
     """Live, not ready, 503 in time; said once; and it still ends in order."""
-    async with serving(tmp_path, bootstrap_servers="127.0.0.1:1", workers=workers) as served:
-        public, internal = await served.started()
-        unavailable = await served.line("kafka.unavailable")
+    async with serving(
+        tmp_path, bootstrap_servers="127.0.0.1:1", workers=workers, append_timeout_s=APPEND_TIMEOUT_S
+    ) as served:
+        public, internal = await started(served)
+        unavailable = await served.until(is_line(event="kafka.unavailable"))
 
         assert (await get(session, f"{internal}/health/live"))[0] == 200
         status, body = await get(session, f"{internal}/health/ready")
@@ -238,11 +220,11 @@ async def test_it_starts_without_kafka_and_says_that_it_is_not_ready(
 
         served.process.send_signal(signal.SIGTERM)
         assert await served.ended() == 0
-    assert served.lines[-1]["event"] == "service.stopped"
-    assert served.lines[-1]["reason"] == "SIGTERM"
+    assert served.said[-1]["event"] == "service.stopped"
+    assert served.said[-1]["reason"] == "SIGTERM"
     assert [
         line
-        for line in served.lines
+        for line in served.said
         if line["event"] == "kafka.unavailable" and line["instance"] == unavailable["instance"]
     ] == [unavailable]
 
@@ -253,7 +235,7 @@ async def test_what_is_answered_success_lies_in_the_inbox(
 ) -> None:
     """S1, S2: byte for byte, and nothing else does."""
     async with serving(tmp_path, bootstrap_servers=inbox.bootstrap_servers, prefix=inbox.prefix) as served:
-        public, internal = await served.started()
+        public, internal = await started(served)
         await until_ready(session, internal)
         bodies = [notification(f"T{number}") for number in range(20)]
 
@@ -274,8 +256,8 @@ async def test_workers_share_one_port_and_answer_as_one(
 ) -> None:
     """Ready when each is; metrics their sum, and the sum does not fall when one dies; it is started again."""
     async with serving(tmp_path, bootstrap_servers=inbox.bootstrap_servers, prefix=inbox.prefix, workers=2) as served:
-        public, internal = await served.started()
-        pids = [(await served.line("child.started"))["pid"] for _ in range(2)]
+        public, internal = await started(served)
+        pids = [(await served.until(is_line(event="child.started")))["pid"] for _ in range(2)]
         await until_ready(session, internal)
         bodies = [notification(f"T{number}") for number in range(40)]
 
@@ -284,17 +266,17 @@ async def test_workers_share_one_port_and_answer_as_one(
         assert counted((await get(session, f"{internal}/metrics"))[1], "accepted") == 40
 
         os.kill(pids[0], signal.SIGKILL)
-        exited = await served.line("child.exited")
+        exited = await served.until(is_line(event="child.exited"))
         assert (exited["pid"], exited["status"]) == (pids[0], -signal.SIGKILL)
         assert (await get(session, f"{internal}/health/ready"))[0] == 503
-        started = await served.line("child.started")
+        again = await served.until(is_line(event="child.started"))
         await until_ready(session, internal)
         assert counted((await get(session, f"{internal}/metrics"))[1], "accepted") == 40
         assert await post(session, public, notification("T41")) == (200, b"success")
 
         served.process.send_signal(signal.SIGTERM)
         assert await served.ended() == 0
-    assert [pid for pid in (*pids, started["pid"]) if is_there(pid)] == []
+    assert [pid for pid in (*pids, again["pid"]) if is_there(pid)] == []
     assert len(await inbox.bodies()) == 41
 
 
@@ -310,19 +292,20 @@ def is_there(pid: int) -> bool:
 async def test_a_worker_that_hangs_is_killed_and_started_again(tmp_path: Path) -> None:
     """It still has its share of the public socket's connections: whoever it took would wait."""
     async with serving(tmp_path, bootstrap_servers="127.0.0.1:1", workers=2, look_every_s=0.05) as served:
-        await served.started()
-        said = [await served.line("kafka.unavailable") for _ in range(2)]  # by then they are at work
+        await started(served)
+        said = [await served.until(is_line(event="kafka.unavailable")) for _ in range(2)]  # by then they are at work
         pid = int(said[0]["instance"].rpartition("-")[2])
 
         os.kill(pid, signal.SIGSTOP)
 
-        hung = await served.line("child.hung")
-        exited = await served.line("child.exited")
-        await served.line("child.started")
+        hung = await served.until(is_line(event="child.hung"))
+        exited = await served.until(is_line(event="child.exited"))
+        await served.until(is_line(event="child.started"))
         assert (hung["pid"], exited["pid"], exited["reason"]) == (pid, pid, "it was killed by SIGKILL")
+        # while it ends nobody answers for the other one either, and its second without an answer is short here
+        assert [line["pid"] for line in served.said if line["event"] == "child.hung"] == [pid]
         served.process.send_signal(signal.SIGTERM)
         assert await served.ended() == 0
-    assert [line["pid"] for line in served.lines if line["event"] == "child.hung"] == [pid]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -330,10 +313,12 @@ async def test_at_the_end_nobody_new_is_let_in_while_what_has_begun_is_finished(
     """A refused connection goes to another host at once; one that is taken and not answered costs minutes."""
     body = notification("T1")
     async with (
-        serving(tmp_path, bootstrap_servers="127.0.0.1:1", workers=workers) as served,
+        serving(
+            tmp_path, bootstrap_servers="127.0.0.1:1", workers=workers, append_timeout_s=APPEND_TIMEOUT_S
+        ) as served,
         asyncio.timeout(PATIENCE_S),
     ):
-        where = (await served.started())[0].removeprefix("http://").split(":")
+        where = (await started(served))[0].removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(*where)
         writer.write(
             b"POST /n/%b HTTP/1.1\r\nHost: pay.example\r\nContent-Type: application/x-www-form-urlencoded\r\n"
@@ -368,9 +353,9 @@ async def refused(host: str, port: str) -> None:
 async def test_workers_leave_when_their_parent_is_killed(tmp_path: Path) -> None:
     """Nobody would answer for them, or tell them to end."""
     async with serving(tmp_path, bootstrap_servers="127.0.0.1:1", workers=2) as served:
-        await served.started()
+        await started(served)
         for _ in range(2):
-            await served.line("kafka.unavailable")  # by then they are at work
+            await served.until(is_line(event="kafka.unavailable"))  # by then they are at work
 
         served.process.kill()
 
@@ -405,7 +390,7 @@ async def test_the_internal_listener_answers_errors_as_problem_documents(
 ) -> None:
     """RFC 9457."""
     async with serving(tmp_path, bootstrap_servers="127.0.0.1:1") as served:
-        _, internal = await served.started()
+        _, internal = await started(served)
 
         async with session.get(f"{internal}/nothing") as answer:
             assert (answer.status, answer.content_type) == (404, "application/problem+json")
