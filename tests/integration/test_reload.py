@@ -156,12 +156,12 @@ partitions = 2
 url = "{redis_url}"
 key_prefix = "{key_prefix}"
 [consumers]
-session_timeout_s = 1.0
 listen_orders = "127.0.0.1:{orders}"
 listen_fanout = "127.0.0.1:{fanout}"
 [ingress]
 public = "127.0.0.1:{public}"
 internal = "127.0.0.1:{internal}"
+append_timeout_s = 20.0
 """
     # a connection for each, so that every worker takes some
     connector = aiohttp.TCPConnector(force_close=True)
