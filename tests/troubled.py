@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -85,6 +86,10 @@ class Troubled:
         """How to reach its Kafka."""
         return Access({"bootstrap_servers": self.settings.kafka.bootstrap_servers})
 
+    def show(self) -> None:
+        """What was said, on stdout, where pytest finds it beside a failure."""
+        sys.stdout.write(f"----- what the jobs said\n{self.written.getvalue().decode()}")
+
     async def put(self, *orders: str) -> None:
         """Append three pieces of evidence of each of these orders to the inbox."""
         async with Producer(self.access, service="test", timeout_s=WITHIN_S) as producer:
@@ -142,6 +147,12 @@ class Troubled:
     def said(self, *events: str) -> Lines:
         """The log's lines of these events."""
         return [line for line in map(json.loads, self.written.getvalue().splitlines()) if line["event"] in events]
+
+    async def until_committed(self, job: Job) -> None:
+        """Return when a job has committed all of its input."""
+        async with asyncio.timeout(WITHIN_S):
+            while await self.uncommitted(job):  # noqa: ASYNC110 - the broker tells nobody
+                await asyncio.sleep(_LOOK_EVERY_S)
 
     async def uncommitted(self, job: Job) -> int:
         """How many records of its input a job has not committed."""
