@@ -10,12 +10,14 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 WITHIN_S = 60.0
 ENDS_WITHIN_S = 30.0
 SHOWN_LINES = 4000
 """Of a test that failed: the last ones."""
+SHOWN_OF_A_LOG = 300
 
 
 @dataclass
@@ -91,8 +93,12 @@ class Program:
         )
 
     async def ends(self, how: signal.Signals) -> int:
-        """Tell it to end; its exit status, once it and every process that shares its stderr are gone."""
+        """Tell it to end; its exit status, once it and every process that shares its pipes are gone."""
         self.process.send_signal(how)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """The same, where it ends by itself."""
         async with asyncio.timeout(ENDS_WITHIN_S):
             async with self._more:
                 await self._more.wait_for(lambda: self._has_ended)
@@ -125,6 +131,13 @@ class Program:
         """On stdout, where pytest finds it."""
         lines = [*(json.dumps(line) for line in self.said[-SHOWN_LINES:]), *self.complaints[-SHOWN_LINES:]]
         sys.stdout.write("\n".join([f"----- what process {self.process.pid} said", *lines, ""]))
+
+
+def show_logs(folder: Path) -> None:
+    """The last lines of each log below a folder, on stdout, where pytest finds them."""
+    for log in sorted(folder.rglob("*.log")):
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN_OF_A_LOG:]
+        sys.stdout.write("\n".join([f"----- the end of {log.name}", *lines, ""]))
 
 
 def is_line(**wanted: object) -> Callable[[dict[str, Any]], bool]:

@@ -14,6 +14,7 @@ from tests.alarms.play import play
 from tests.alarms.scenes import ROWS, SCENES, Scene
 from tests.alarms.see import Seen
 from tests.alarms.table import ENTRIES, RULES, Row
+from tests.program import show_logs
 
 TELLING = ("position.assumed", "channel.failing", "evidence.failed", "key.expiring", "endpoint.suspended")
 """One that comes before the first scrape, one that is counted, a bug, one that is mended by a reload, one of a merchant."""
@@ -68,8 +69,11 @@ def test_a_fault_is_seen_in_the_log_in_the_metrics_and_by_its_alert(services: Se
     """Real processes, real faults, real scrapes."""
     seen: list[Seen] = []
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(play(SCENES["shop"], services, tmp_path, TELLING, seen.append))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(play(SCENES["shop"], services, tmp_path, TELLING, seen.append))
+    finally:
+        show_logs(tmp_path)
 
     assert [one.row.line for one in seen] == [row.line for row in SCENES["shop"].rows if row.line in TELLING]
     assert [one.words for one in seen if one.problem] == [], f"logs are in {tmp_path}"

@@ -118,7 +118,7 @@ def test_nothing_is_left_however_it_ends(folder: Path, number: signal.Signals, s
     running.send_signal(number)
     _, told = running.communicate(timeout=WHOLE_S_MAX)
 
-    assert running.returncode == status
+    assert running.returncode == status, told
     assert "Traceback" not in told
     until_gone(folder, within_s=45.0)
 
@@ -134,7 +134,7 @@ def test_a_process_that_dies_ends_it_with_its_last_words(folder: Path) -> None:
     os.kill(victim, signal.SIGKILL)
     _, told = running.communicate(timeout=WHOLE_S_MAX)
 
-    assert running.returncode == 1
+    assert running.returncode == 1, told
     assert "consume orders" in told
     assert str(folder / ".local" / "demo" / "logs" / "orders.log") in told
     assert "Traceback" not in told

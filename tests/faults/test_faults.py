@@ -13,6 +13,7 @@ from notifier.local import KAFKA_SETTING, REDIS_SETTING
 from tests.faults.brokers import Services, services
 from tests.faults.faults import FAULTS
 from tests.faults.run import Wish, run
+from tests.program import show_logs
 
 SHORT = Wish(orders=600, rate=600.0, seed=1, session_timeout_s=4.0)
 """Some two thousand notifications."""
@@ -44,4 +45,6 @@ def test_nothing_is_lost_doubled_or_forged(fault: str, why: str, own_services: S
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         outcome = runner.run(run(FAULTS[fault], own_services, tmp_path, SHORT))
 
+    if outcome.problems:
+        show_logs(tmp_path)
     assert outcome.problems == [], f"{why}; logs are in {tmp_path}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +157,9 @@ class Shop:
                 while not until([json.loads(line) for line in written.getvalue().splitlines()]):  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
                 stop.say("test")
+        except BaseException:
+            sys.stdout.write(f"----- what {job} said\n{written.getvalue().decode()}")
+            raise
         finally:
             if runner is not None:
                 await runner.cleanup()

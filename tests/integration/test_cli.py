@@ -251,7 +251,10 @@ async def tailing(*options: str) -> AsyncIterator[Process]:
     finally:
         if process.returncode is None:
             process.kill()
-        await process.communicate()
+        out, err = await process.communicate()
+        sys.stdout.write(
+            f"----- what else it said\n{out.decode()}{err.decode()}"
+        )  # pytest shows it where a test failed
 
 
 async def line_of(process: Process) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -186,6 +187,7 @@ key_prefix = "{key_prefix}"
 [ingress]
 public = "127.0.0.1:0"
 internal = "127.0.0.1:0"
+append_timeout_s = 15.0
 [delivery]
 first_retry_s = 0.2
 retry_s_max = 0.5
@@ -212,6 +214,7 @@ allow_http = true
     logs.configure(service="ingress", instance="test", level="debug", out=written)
     async with stack:
         yield Line(settings, key, merchant, written)
+    sys.stdout.write(f"----- what was said\n{written.getvalue().decode()}")  # pytest shows it where the test failed
 
 
 async def test_fifty_at_once_are_fifty_answers_and_one_effect(line: Line) -> None:
