@@ -22,11 +22,6 @@ SEEK_BYTES_MAX = 64 * 1024
 """The same for single records: whatever else lies in their batches comes with them."""
 NEARBY = 32
 """Single records that lie so near to each other are read in one go."""
-RETRY_MS = 1000
-"""
-How long the library waits until it asks a broker again that did not answer. By itself it asks ten times a second, and while one
-was away two dozen readers at once made three hundred connections a second.
-"""
 SEEKS_AT_ONCE_MAX = 32
 """Each borrows a consumer with a connection of its own; a thousand lanes may look for an event at one moment."""
 STALL_S = 15.0
@@ -208,7 +203,6 @@ async def unattached(access: Access, bytes_max: int = FETCH_BYTES_MAX) -> AIOKaf
         fetch_max_bytes=bytes_max,
         max_partition_fetch_bytes=bytes_max,
         isolation_level="read_uncommitted",
-        retry_backoff_ms=RETRY_MS,
     )
     await started(consumer.start(), consumer.stop)
     return consumer
