@@ -39,11 +39,17 @@ def shop(
 
 @pytest.fixture(scope="session")
 def own_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """Kafka and Redis that nobody else uses: they may be killed, held up and filled."""
+    """
+    Kafka and Redis that nobody else uses: they may be killed, held up and filled.
+
+    A broker that hangs for a while answers when it goes on, and is not put out by its own controller once more: its session is
+    Kafka's default, longer than a test lets it hang.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for name in (KAFKA_SETTING, REDIS_SETTING):
             patch.delenv(name, raising=False)
-        with running(tmp_path_factory.mktemp("own_services"), tell=lambda _: None) as started:
+        folder = tmp_path_factory.mktemp("own_services")
+        with running(folder, tell=lambda _: None, kafka={"broker.session.timeout.ms": "9000"}) as started:
             yield started
 
 
