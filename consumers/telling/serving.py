@@ -113,9 +113,8 @@ class Serving:
         """Serve a lane that waited, now that it is due; `tellings`: bodies that were read already, by version."""
         now = self._means.clock.now()
         todos = deque(Todo(turn, tellings.get(turn.version), None, 0.0) for turn in delivery.lane.turns)
-        since = min(
-            delivery.lane.since or now, now
-        )  # a clock that was wrong may have set it: its time runs from now on
+        # a clock that was wrong may have set a later one: its time runs from now on
+        since = min(delivery.lane.since or now, now)
         lane = ActiveLane(key, callee, delivery.channel, delivery.order, todos, since, delivery.lane.attempt)
         self._hold(lane)
         self._on_the_way[callee.endpoint.name] += 1

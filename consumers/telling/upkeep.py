@@ -100,9 +100,8 @@ class Upkeep:
                 )
                 if len(found) < limit or found[-1][1] > after_ms:
                     break
-                limit *= (
-                    2  # all of these are due at one moment: the next look would find them again, and none behind them
-                )
+                # all of these are due at one moment: the next look would find them again, and none behind them
+                limit *= 2
             keys += [key for key, _ in found]
             self._renewed[name] = found[-1][1] if len(found) == limit else 0
         before_ms = means.clock.now_ms() - round(DAY.total_seconds() * 1000)
