@@ -370,18 +370,23 @@ def test_in_a_folder_without_settings_kafka_is_missed_where_nobody_put_it(notifi
         raise away
 
 
-def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_word(tmp_path: Path) -> None:
-    """It came out of the middle of a library, as a traceback, or as another fault that the library made of it."""
-    (tmp_path / "slow.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
-    code = "from notifier.cli import Entry, load; load(Entry('slow', 'Slow.', 'slow', ''))"
-
-    ended = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}"],
+def _ended_by(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """What became of a Python that finds its modules in this folder."""
+    return subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(folder)!r}); {code}"],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
+
+
+def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_word(tmp_path: Path) -> None:
+    """It came out of the middle of a library, as a traceback, or as another fault that the library made of it."""
+    (tmp_path / "slow.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    code = "from notifier.cli import Entry, load; load(Entry('slow', 'Slow.', 'slow', ''))"
+
+    ended = _ended_by(code, tmp_path)
 
     assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")
 
@@ -400,12 +405,6 @@ def slow():
         "from notifier import cli; cli.COMMANDS = (cli.Entry('slow', 'Slow.', 'slow', 'Services'),); cli.main(['slow'])"
     )
 
-    ended = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    ended = _ended_by(code, tmp_path)
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "at work\n", "")
